@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the server asks of btrfs, by ioctl: a command for each would triple the time of a snapshot (facts/lab.md).
+
+Numbers and layouts are those of linux/btrfs.h. Every path's last part is opened without following a link.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_MAGIC = 0x94
+_WRITE, _READ = 1, 2
+_ARGS = struct.Struct("q4088s")  # struct btrfs_ioctl_vol_args: fd, name
+_ARGS_V2 = struct.Struct("qQQ32s4040s")  # struct btrfs_ioctl_vol_args_v2: fd, transid, flags, unused, name
+_FLAGS = struct.Struct("Q")
+_LONGEST_NAME = 255  # BTRFS_NAME_LEN
+_READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
+
+
+def _number(direction: int, number: int, size: int) -> int:
+    return direction << 30 | size << 16 | _MAGIC << 8 | number
+
+
+_SYNC = _number(0, 8, 0)
+_CREATE = _number(_WRITE, 14, _ARGS.size)
+_DESTROY = _number(_WRITE, 15, _ARGS.size)
+_SNAPSHOT = _number(_WRITE, 23, _ARGS_V2.size)
+_GET_FLAGS = _number(_READ, 25, _FLAGS.size)
+_SET_FLAGS = _number(_WRITE, 26, _FLAGS.size)
+
+
+def create_subvolume(path: Path) -> None:
+    """Make an empty subvolume at `path`, owned by the caller; raise OSError (FileExistsError if something is there)."""
+    with _directory(path.parent) as parent:
+        _ask(parent, _CREATE, _ARGS.pack(0, _name(path)))
+
+
+def snapshot(source: Path, destination: Path) -> None:
+    """Make `destination` a writable snapshot of the subvolume `source`; raise OSError.
+
+    What was written to `source` before the call is in it. Subvolumes nested in `source` are empty directories there.
+    """
+    with _directory(source) as origin, _directory(destination.parent) as parent:
+        _ask(parent, _SNAPSHOT, _ARGS_V2.pack(origin, 0, 0, b"", _name(destination)))
+
+
+def set_read_only(path: Path, read_only: bool) -> None:
+    """Make the subvolume at `path` read-only, or writable again; raise OSError.
+
+    Whoever owns its top directory may turn this back: give it to root first.
+    """
+    with _directory(path) as subvolume:
+        flags = _flags(subvolume)
+        wanted = flags | _READ_ONLY if read_only else flags & ~_READ_ONLY
+        fcntl.ioctl(subvolume, _SET_FLAGS, _FLAGS.pack(wanted))
+
+
+def is_read_only(path: Path) -> bool:
+    """Say whether the subvolume at `path` is read-only; raise OSError if there is none."""
+    with _directory(path) as subvolume:
+        return bool(_flags(subvolume) & _READ_ONLY)
+
+
+def is_subvolume(path: Path) -> bool:
+    """Say whether a btrfs subvolume stands at `path`; False for nothing, a link, or another file system."""
+    try:
+        with _directory(path) as subvolume:
+            _flags(subvolume)
+    except OSError as error:
+        # EINVAL: a plain directory on btrfs; ENOTTY and EOPNOTSUPP: another file system.
+        if error.errno in (
+            errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP,
+        ):  # fmt: skip
+            return False
+        raise
+    return True
+
+
+def delete_subvolume(path: Path) -> None:
+    """Remove the subvolume at `path`, read-only or not, and the subvolumes nested at its top; raise OSError.
+
+    Its space is given back in the background.
+    """
+    try:
+        _destroy(path)
+    except OSError as error:
+        # The kernel refuses while others are nested in it, and (with some mount options) while it is read-only.
+        if error.errno not in (errno.ENOTEMPTY, errno.EROFS):
+            raise
+        set_read_only(path, False)
+        for child in path.iterdir():
+            if is_subvolume(child):
+                _destroy(child)
+        _destroy(path)
+
+
+def sync(path: Path) -> None:
+    """Return when everything written to the file system of the directory `path` is on its disk; raise OSError."""
+    with _directory(path) as directory:
+        fcntl.ioctl(directory, _SYNC)
+
+
+def _destroy(path: Path) -> None:
+    with _directory(path.parent) as parent:
+        _ask(parent, _DESTROY, _ARGS.pack(0, _name(path)))
+
+
+def _ask(descriptor: int, number: int, arguments: bytes) -> None:
+    # A mutable buffer, because fcntl.ioctl takes no more than 1024 immutable bytes.
+    fcntl.ioctl(descriptor, number, bytearray(arguments))
+
+
+def _flags(subvolume: int) -> int:
+    answer = fcntl.ioctl(subvolume, _GET_FLAGS, _FLAGS.pack(0))
+    return int(_FLAGS.unpack(answer)[0])
+
+
+def _name(path: Path) -> bytes:
+    name = os.fsencode(path.name)
+    if not name or len(name) > _LONGEST_NAME:
+        raise OSError(errno.EINVAL, "not a name for a subvolume", str(path))
+    return name
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    # O_NOFOLLOW: a learner who puts a link where a subvolume stood must not choose what root snapshots or removes.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a Sugar datastore (PROTOCOL.md section 6) that a hostile laptop may have written.
+
+Every name in it is the laptop's choice: a link would make root or the Journal page read another's files, a pipe would
+hang the reader, a huge file would fill its memory. So each step is opened without following links, only regular files
+are read, and no more than a stated number of bytes and of names. What cannot be read is named as damaged, never fatal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schoolserver.names import UUID
+from schoolserver.stamps import is_stamp
+
+_DRAWER = re.compile(r"[0-9a-f]{2}", re.ASCII)  # a directory of entries whose uids begin like this
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_INTERNAL = "checksum"  # written by Sugar's own clean-up of duplicates: no change of the document
+
+LONGEST_PROPERTY = 64 * 1024  # bytes of one property; Sugar's own are far below
+LONGEST_PREVIEW = 512 * 1024  # Sugar's are 300x225 PNG, about 20 kB
+MOST_PROPERTIES = 256  # names in metadata/; Sugar and its activities write about twenty
+MOST_DOCUMENTS = 20_000  # of one Journal, and names in one drawer: ten times what a laptop can list
+LONGEST_LINE = 300  # characters of a title or type
+
+
+class TooMany(OSError):
+    """There is more here than a reader's memory is for: a laptop's mistake, or an attack."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What one version says of itself; text is one line, without control characters, and still the laptop's words."""
+
+    title: str
+    activity: str  # bundle id, "" where none
+    mime_type: str
+    size: int  # bytes of the data, 0 where there is none
+    timestamp: int  # the laptop's clock, seconds since 1970; 0 where it says none
+    preview: bool  # whether there is one
+    damaged: str  # what is wrong with it, "" when nothing is
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An open entry directory: `<uid[:2]>/<uid>` of a snapshot, or a keepsake."""
+
+    descriptor: int
+
+
+def is_uid(name: str) -> bool:
+    """Say whether `name` can be a document's uid."""
+    # Sugar names entries by uuid4 (carquinyol datastore.create); its own find_all() looks at the lengths 2 and 36 only.
+    return UUID.fullmatch(name) is not None
+
+
+def trees(users: Path) -> list[Path]:
+    """Return the directories of all trees below `users`, by name; none before the first laptop registered."""
+    try:
+        found = sorted(users.iterdir())
+    except FileNotFoundError:
+        return []
+    return [tree for tree in found if (tree / "datastore").is_dir() and not tree.is_symlink()]
+
+
+def snapshots(tree: Path) -> list[str]:
+    """Return the stamps of the tree's finished snapshots, oldest first."""
+    try:
+        return sorted(name for name in os.listdir(tree / "datastore") if is_stamp(name))
+    except FileNotFoundError:
+        return []
+
+
+def entries(snapshot: Path) -> dict[str, bool]:
+    """Return {uid: whether it has data} of every document in the read-only snapshot at `snapshot`.
+
+    An entry directory that holds no property is none: Sugar leaves such a one for a moment while it deletes. Raise
+    TooMany when there are more than MOST_DOCUMENTS.
+    """
+    found: dict[str, bool] = {}
+    with _opened(None, str(snapshot)) as top:
+        for drawer in _directories(top):
+            if not _DRAWER.fullmatch(drawer):
+                continue
+            with _opened(top, drawer) as descriptor:
+                for uid in _directories(descriptor):
+                    if uid[:2] == drawer and is_uid(uid):
+                        _add(found, descriptor, uid)
+                    if len(found) > MOST_DOCUMENTS:
+                        raise TooMany(f"more than {MOST_DOCUMENTS} documents")
+    return found
+
+
+@contextmanager
+def entry_in(snapshot: Path, uid: str) -> Iterator[Entry]:
+    """Open the entry of `uid` in the snapshot at `snapshot`; raise OSError if it is not there."""
+    with (
+        _opened(None, str(snapshot)) as top,
+        _opened(top, uid[:2]) as drawer,
+        _opened(drawer, uid) as descriptor,
+    ):
+        yield Entry(descriptor)
+
+
+@contextmanager
+def entry_at(directory: Path) -> Iterator[Entry]:
+    """Open a keepsake's directory as an entry; raise OSError if it is not there."""
+    with _opened(None, str(directory)) as descriptor:
+        yield Entry(descriptor)
+
+
+def open_file(entry: Entry, *names: str) -> int:
+    """Return a descriptor of the regular file at data, or at metadata/<key>; raise OSError if it is anything else."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with _inside(entry, names[:-1]) as directory:
+        descriptor = os.open(names[-1], flags, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"not a regular file: {names[-1]}")
+    return descriptor
+
+
+def files(entry: Entry) -> list[tuple[tuple[str, ...], os.stat_result]]:
+    """Return the regular files of an entry, sorted by name: ("data",) and ("metadata", <key>), with their stat.
+
+    Raise TooMany when metadata/ holds more than MOST_PROPERTIES names.
+    """
+    found = _regular(entry, (), ["data"])
+    try:
+        with _inside(entry, ("metadata",)) as metadata:
+            names = _names(metadata)
+    except OSError:
+        return found  # no metadata: describe() says so
+    if len(names) > MOST_PROPERTIES:
+        raise TooMany(f"more than {MOST_PROPERTIES} properties")
+    return found + _regular(entry, ("metadata",), names)
+
+
+def fingerprint(entry: Entry) -> str:
+    """Return a short text that is the same for two copies of one version, from names, sizes and times alone."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        found = files(entry)
+    except TooMany:
+        # The directory stands for what is in it. Such an entry has copies in snapshots only, where its time stays.
+        found = _regular(entry, (), ["data"])
+        found.append((("metadata",), os.stat("metadata", dir_fd=entry.descriptor, follow_symlinks=False)))
+    for names, status in found:
+        if names[-1] != _INTERNAL and not names[-1].startswith("."):
+            digest.update(os.fsencode("/".join(names)) + b"\0%d\0%d\0" % (status.st_size, status.st_mtime_ns))
+    return digest.hexdigest()
+
+
+def properties(entry: Entry) -> dict[str, str]:
+    """Return the entry's properties as text, without preview; undecodable bytes become U+FFFD, long ones are cut.
+
+    Of an entry with too many, some. Raise OSError when one cannot be read.
+    """
+    try:
+        with _inside(entry, ("metadata",)) as metadata:
+            names = _names(metadata)[:MOST_PROPERTIES]
+    except OSError:
+        return {}
+    keys = [keys[1] for keys, _ in _regular(entry, ("metadata",), names)]
+    wanted = [key for key in keys if key != "preview" and not key.startswith(".")]
+    return {_text(os.fsencode(key)): _text(_read(entry, key, LONGEST_PROPERTY)) for key in wanted}
+
+
+def preview(entry: Entry) -> bytes | None:
+    """Return the preview if it is a PNG of a sensible size, else None."""
+    try:
+        image = _read(entry, "preview", LONGEST_PREVIEW + 1)
+    except OSError:
+        return None
+    return image if image.startswith(_PNG) and len(image) <= LONGEST_PREVIEW else None
+
+
+def data_size(entry: Entry) -> int | None:
+    """Return the number of bytes of the entry's data, None if it has no data."""
+    try:
+        descriptor = open_file(entry, "data")
+    except OSError:
+        return None
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def describe(entry: Entry) -> Document:
+    """Return what the entry says of itself; never raises for what a laptop wrote."""
+    damage: list[str] = []
+    size = data_size(entry)
+    try:
+        if not any(names[0] == "metadata" for names, _ in files(entry)):
+            return Document("", "", "", size or 0, 0, False, "no properties")
+    except TooMany as error:
+        damage.append(str(error))
+
+    def line(key: str) -> str:
+        try:
+            raw = _read(entry, key, 4 * LONGEST_LINE)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            damage.append(f"{key} cannot be read: {error.strerror or error}")
+            return ""
+        if "\ufffd" in (text := _text(raw)) and b"\xef\xbf\xbd" not in raw and len(raw) < 4 * LONGEST_LINE:
+            damage.append(f"{key} is not UTF-8")
+        return one_line(text)
+
+    return Document(
+        title=line("title"),
+        activity=line("activity"),
+        mime_type=line("mime_type"),
+        size=size or 0,
+        timestamp=_seconds(line("timestamp")),
+        preview=preview(entry) is not None,
+        damaged="; ".join(damage),
+    )
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line of at most LONGEST_LINE characters, without control and direction-changing ones."""
+    return _CONTROL.sub("", " ".join(text.split()))[:LONGEST_LINE]
+
+
+def _add(found: dict[str, bool], drawer: int, uid: str) -> None:
+    with _opened(drawer, uid) as descriptor:
+        entry = Entry(descriptor)
+        try:
+            with _inside(entry, ("metadata",)) as metadata, os.scandir(metadata) as listing:
+                some = itertools.islice(listing, MOST_PROPERTIES + 1)
+                if not any(item.is_file(follow_symlinks=False) for item in some):
+                    return
+        except OSError:
+            return
+        found[uid] = bool(_regular(entry, (), ["data"]))
+
+
+def _seconds(text: str) -> int:
+    # Some activities write floats, a hostile clock says anything; SQLite holds 63 bits, a page four-digit years.
+    try:
+        seconds = int(float(text))
+    except (ValueError, OverflowError):
+        return 0
+    return seconds if 0 < seconds < 2**37 else 0
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").replace("\0", "")
+
+
+def _read(entry: Entry, key: str, limit: int) -> bytes:
+    descriptor = open_file(entry, "metadata", key)
+    with open(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def _names(directory: int) -> list[str]:
+    """Return the names in `directory`, sorted; one more than MOST_PROPERTIES stands for any number above it."""
+    with os.scandir(directory) as listing:
+        return sorted(item.name for item in itertools.islice(listing, MOST_PROPERTIES + 1))
+
+
+def _regular(entry: Entry, where: tuple[str, ...], names: list[str]) -> list[tuple[tuple[str, ...], os.stat_result]]:
+    found: list[tuple[tuple[str, ...], os.stat_result]] = []
+    with _inside(entry, where) as directory:
+        for name in names:
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found.append(((*where, name), status))
+    return found
+
+
+def _directories(directory: int) -> Iterator[str]:
+    with os.scandir(directory) as listing:
+        for number, item in enumerate(listing):
+            if number >= MOST_DOCUMENTS:
+                raise TooMany(f"more than {MOST_DOCUMENTS} names in one directory")
+            if item.is_dir(follow_symlinks=False):
+                yield item.name
+
+
+@contextmanager
+def _inside(entry: Entry, names: tuple[str, ...]) -> Iterator[int]:
+    # Only "metadata" is ever asked for, so one step is enough.
+    if not names:
+        yield entry.descriptor
+        return
+    with _opened(entry.descriptor, names[0]) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _opened(parent: int | None, name: str) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate: login shell and forced command of every laptop. Checks, locks, opens the jail, reports.
+
+sshd runs it as `gate -c 'gate <tree>'`, with the laptop's command in SSH_ORIGINAL_COMMAND, under the learner's uid.
+The order below is docs/architecture.md, "A run". Imports are few, because each session pays for them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import socket
+import stat
+import sys
+import syslog
+import time
+
+from schoolserver import grammar, jail, local_socket, paths, settings, stamps
+from schoolserver.errors import Refusal
+from schoolserver.grammar import Flag, Pull, Push, Xs
+from schoolserver.names import TREE
+
+REFUSED = 126
+_LOCK, _MARK = "lock", "complete"
+_LOCK_SECONDS = 10.0  # a snapshot of the run before takes far less
+_PLACE_SECONDS = 5.0
+_REPORT_SECONDS = 10.0
+_PLACES_ALONE = 4  # sessions at once while the permission service is down
+_PROCESSES = 200  # of one learner at once, all sessions together: a session has six, a fork bomb stops here
+_COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
+_INCOMING = "datastore-current"
+_BTRFS_SYNC = 0x9408  # BTRFS_IOC_SYNC, linux/btrfs.h
+
+
+def main() -> int:
+    """Serve one session and return its exit code."""
+    syslog.openlog("xs-gate", 0, syslog.LOG_AUTH)
+    try:
+        return _session(sys.argv[1:], os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+    except Refusal as refusal:
+        reason = str(refusal)
+    except Exception as error:  # a traceback would tell a laptop how the server looks inside
+        syslog.syslog(syslog.LOG_ERR, f"failed: {error!r}")
+        reason = "the school server has a problem of its own; it is in its log: try again later"
+    syslog.syslog(syslog.LOG_NOTICE, f"refused uid {os.getuid()} {sys.argv[2:]!a}: {reason}")
+    print(f"xs: {reason}", file=sys.stderr)
+    return REFUSED
+
+
+def _session(arguments: list[str], command: str) -> int:
+    # An inherited directory descriptor, or this process's own directory, would walk straight out of the jail.
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.chdir("/")
+    match arguments:
+        case ["-c", forced] if forced.startswith("gate ") and TREE.fullmatch(forced[5:]):
+            tree = forced[5:]
+        case _:
+            raise Refusal("there is no shell here: this account takes backups only")
+    request = grammar.parse(command)
+    limits = settings.load("accounts")
+    _limit(limits)
+    if isinstance(request, Xs):
+        from schoolserver import verbs
+
+        print(verbs.answer(request.verb, tree))
+        return 0
+    if isinstance(request, Pull):
+        place = _take_place(tree)
+        code = _run(jail.argv(request, _source(tree, request.source), limits.idle_seconds))
+        place.close()
+        return code
+    return _receive(tree, request, limits.idle_seconds)
+
+
+def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
+    top = f"{paths.USERS}/{tree}"
+    state = os.open(f"{top}/.state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    run = isinstance(request, Push) and request.destination == _INCOMING
+    if run and _exists(_MARK, state):
+        # The run before was never snapshotted. Writing over it now would lose what only it has.
+        try:
+            _report(tree)
+        except (OSError, Refusal) as error:
+            raise Refusal(
+                "the school server could not put the last backup of this laptop away yet: try again later"
+            ) from error
+    lock = _take_lock(state)
+    place = _take_place(tree, last=isinstance(request, Flag))
+    if run and _exists(_MARK, state):
+        os.unlink(_MARK, dir_fd=state)  # after a crash, half a run must not look like a complete one
+        os.fsync(state)
+    destination = f"{top}/{request.destination}" if isinstance(request, Push) else ""
+    code = _run(jail.argv(request, destination, idle_seconds))
+    completed = run and code in _COMPLETE
+    if completed:
+        _sync(destination)
+        _mark(state)
+    os.close(lock)
+    place.close()
+    if completed or (isinstance(request, Flag) and _exists(_MARK, state)):
+        try:
+            _report(tree)
+        except (OSError, Refusal) as error:  # late, never lost: the mark stays
+            syslog.syslog(syslog.LOG_WARNING, f"{tree}: the snapshot part did not answer: {error}")
+    return code
+
+
+def _source(tree: str, path: str) -> str:
+    """Return the directory behind a pull's `path`. All that is on the way belongs to root: no laptop can swap it."""
+    top = f"{paths.USERS}/{tree}"
+    if path == "datastore-latest":
+        # Resolved here: in the jail root's links look like nobody's, and rsync 3.5 refuses those.
+        try:
+            path = os.readlink(f"{top}/{path}")
+        except FileNotFoundError as error:
+            raise Refusal("the school server has no backup of this laptop yet") from error
+        directory, _, stamp = path.partition("/")
+        if directory != "datastore" or not stamps.is_stamp(stamp):
+            raise Refusal("datastore-latest on the school server is damaged: ask the school's technician")
+    at = top
+    for part in path.split("/"):
+        at = f"{at}/{part}"
+        if not stat.S_ISDIR(_mode(at)):
+            raise Refusal(f"the school server has no {path} of this laptop")
+    return at
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _limit(limits: settings.Accounts) -> None:
+    """Set what rsync, taken over or not, cannot raise."""
+    for limit, value in (
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_CORE, 0),  # a core file would put the server's memory into the tree
+        (resource.RLIMIT_NPROC, _PROCESSES),
+    ):
+        resource.setrlimit(limit, (value, value))
+    os.nice(10)  # the server's own work goes first, on the disk too: the I/O priority follows
+    # The kernel ends a session that takes too long, and the jail dies with its gate.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(limits.session_seconds)
+
+
+def _take_lock(state: int) -> int:
+    """Take the tree's lock and return its descriptor: a snapshot never sees a half-written run."""
+    lock = os.open(_LOCK, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state)
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Refusal("another session of this laptop is still open: try again in a few minutes") from None
+            time.sleep(0.05)
+    # rsync inherits it, so that it is not free before rsync has gone, even where the gate is killed.
+    os.set_inheritable(lock, True)
+    return lock
+
+
+def _take_place(tree: str, *, last: bool = False) -> socket.socket:
+    """Return a connection that holds this session's place for as long as it is open; `last` ends the run's lease."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PLACE_SECONDS)
+    try:
+        connection.connect(str(paths.SOCKETS / "place"))
+        local_socket.send(connection, {"tree": tree, "last": last})
+        answer = local_socket.receive(connection)
+    except OSError as error:
+        syslog.syslog(syslog.LOG_WARNING, f"{tree}: the permission service did not answer: {error}")
+        return _place_alone()
+    if not answer.get("ok"):
+        raise Refusal(str(answer.get("error")))
+    return connection
+
+
+def _place_alone() -> socket.socket:
+    """Hold one of a few names in the kernel's own list, which a process cannot keep when it ends."""
+    for number in range(_PLACES_ALONE):
+        try:
+            place = socket.socket(socket.AF_UNIX)
+            place.bind(f"\0xs-place-{number}")
+        except OSError:
+            continue
+        return place
+    raise Refusal("the school server is busy: try again in a few minutes")
+
+
+def _run(argv: list[str]) -> int:
+    """Run `argv` with this session's input and output and an empty environment; return its exit code."""
+    # Python ignores these two signals, and what is ignored would stay so in rsync.
+    jailed = os.posix_spawn(argv[0], argv, {}, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+    code = os.waitstatus_to_exitcode(os.waitpid(jailed, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _sync(destination: str) -> None:
+    """Return when what rsync wrote is on the disk: else a mark could outlive, in a power cut, what it vouches for."""
+    directory = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(directory, _BTRFS_SYNC)
+    except OSError:  # not btrfs
+        os.sync()
+    finally:
+        os.close(directory)
+
+
+def _mark(state: int) -> None:
+    mark = os.open(_MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state)
+    os.fsync(mark)
+    os.close(mark)
+    os.fsync(state)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _report(tree: str) -> None:
+    """Tell the snapshot part that a mark waits, and wait for it; raise OSError or Refusal if it could not see to it."""
+    answer = local_socket.ask(paths.SOCKETS / "snapshot", {"tree": tree}, _REPORT_SECONDS)
+    if not answer.get("ok"):
+        raise Refusal(str(answer.get("error")))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The jail: a session's own root directory, as arguments for bubblewrap (DESIGN.md section 5, "The jail").
+
+rsync is assumed to be taken over by whoever is at the other end: 33 of its bugs were fixed in one release. What it can
+then reach is what these arguments let it see.
+"""
+
+from __future__ import annotations
+
+from schoolserver.grammar import Flag, Pull, Push
+
+BWRAP = "/usr/bin/bwrap"
+RSYNC = "/usr/bin/rsync"
+_COMPLETION = "/var/lib/ds-backup/completion"
+_TMP = "/tmp"  # noqa: S108  the jail's own, in memory
+_FLAG_BYTES = "1048576"  # the flag is empty; what a hostile one fills is this much of the server's memory
+
+_WALLS = (
+    # Own user, mount, pid, ipc, network, uts and cgroup namespaces: no other process, no network, no abstract socket.
+    "--unshare-user", "--unshare-all",
+    # A namespace inside would give back what the next lines take: most kernel holes of recent years began there.
+    "--disable-userns",
+    "--cap-drop", "ALL",
+    # No controlling terminal, into which TIOCSTI could type; no survivor that holds the tree after the gate has gone.
+    "--new-session", "--die-with-parent",
+    # Nothing of sshd's environment: it names the laptop's address and the server's.
+    "--clearenv",
+    # The system's own rsync and libraries, so that security updates reach every session.
+    "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+)  # fmt: skip
+_READABLE = ("-p", "--chmod=D755,F644")  # else a source's 0600 or 000 survives, and services cannot read the file
+
+
+def argv(request: Push | Pull | Flag, source: str, idle_seconds: int) -> list[str]:
+    """Return the command that carries out `request` in a jail.
+
+    `source` is the directory on the server that stands behind the request's path, with no link left in it ("" for a
+    flag, which is received into memory and dropped). Where the laptop set no timeout, a session that is silent for
+    `idle_seconds` ends.
+    """
+    match request:
+        case Push(destination, words, slash):
+            view = ["--bind", source, f"/{destination}"]
+            rsync = [*words, *_READABLE, ".", destination + slash]
+        case Pull(path, words, slash):
+            view = ["--ro-bind", source, f"/{path}"]
+            rsync = ["--sender", *words, ".", path + slash]
+        case Flag(serial, words):
+            view = ["--size", _FLAG_BYTES, "--tmpfs", _TMP, "--size", _FLAG_BYTES, "--tmpfs", _COMPLETION]
+            rsync = [*words, "--temp-dir", _TMP, ".", f"{_COMPLETION}/{serial}"]
+    if not any(word.startswith("--timeout=") for word in request.words):
+        rsync[-2:-2] = [f"--timeout={idle_seconds}"]
+    # The root itself becomes read-only last: what is bound above keeps its own rights.
+    return [BWRAP, *_WALLS, *view, "--remount-ro", "/", "--chdir", "/", "--", RSYNC, "--server", *rsync]

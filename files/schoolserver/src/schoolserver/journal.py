@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Journal page: a learner's documents and their versions, opened by a ticket; a WSGI application behind nginx."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import waitress
+
+from schoolserver import (
+    bundle,
+    catalog,
+    datastore,
+    local_socket,
+    pages,
+    paths,
+    registry,
+    settings,
+    timeline,
+)
+from schoolserver.errors import Refusal
+from schoolserver.names import TREE
+from schoolserver.tickets import Tickets
+from schoolserver.timeline import Version
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+ROOT = "/journal/"
+COOKIE = "xs_journal"
+A_PAGE = 200  # documents on one page
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = [
+    # What a laptop wrote into its Journal is shown here: if any of it got past the escaping, nothing of it would run,
+    # load, be framed or be sent elsewhere.
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    # Laptops are shared and handed on.
+    ("Cache-Control", "no-store"),
+]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What goes back: body pieces with their headers."""
+
+    body: Iterable[bytes]
+    status: HTTPStatus = HTTPStatus.OK
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the application stands on."""
+
+    users: Path
+    catalog: Path
+    tickets: Tickets
+    clock: Callable[[], float] = time.monotonic
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (WSGI)."""
+        try:
+            response = self._answer(environ)
+        except sqlite3.Error as error:
+            print(f"the catalog cannot be read: {error}", file=sys.stderr, flush=True)
+            response = _message(HTTPStatus.SERVICE_UNAVAILABLE, "later")
+        except OSError as error:
+            print(f"{environ.get('PATH_INFO')!r}: {error}", file=sys.stderr, flush=True)
+            response = _message(HTTPStatus.NOT_FOUND, "missing")
+        except Refusal as refusal:
+            response = _message(HTTPStatus.FORBIDDEN, "refused", str(refusal))
+        start_response(f"{response.status.value} {response.status.phrase}", [*response.headers, *HEADERS])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else response.body
+
+    def _answer(self, environ: WSGIEnvironment) -> Response:
+        # The bytes of the path come as latin-1 (PEP 3333); ours are all ASCII, so others match nothing.
+        path = environ.get("PATH_INFO", "")
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _message(HTTPStatus.METHOD_NOT_ALLOWED, "missing")
+        if path == f"{ROOT}static/journal.css":
+            return _bytes(pages.stylesheet(), "text/css; charset=utf-8")
+        if path.startswith(f"{ROOT}open/"):
+            # A ticket is good once: what only looks at a link, as a HEAD does, must not use it up.
+            if environ["REQUEST_METHOD"] != "GET":
+                return _message(HTTPStatus.METHOD_NOT_ALLOWED, "missing")
+            return self._open(path.removeprefix(f"{ROOT}open/"))
+        tree = self.tickets.tree_of(_cookie(environ), self.clock())
+        if tree is None:
+            return _message(HTTPStatus.FORBIDDEN, "closed")
+        with closing(catalog.reading(self.catalog)) as database:
+            return self._show(database, trees_of(tree), path, environ.get("QUERY_STRING", ""))
+
+    def _open(self, ticket: str) -> Response:
+        session = self.tickets.redeem(ticket, self.clock())
+        if session is None:
+            return _message(HTTPStatus.FORBIDDEN, "used")
+        cookie = (
+            f"{COOKIE}={session}; Max-Age={int(self.tickets.session_seconds)}; Path={ROOT}; HttpOnly; SameSite=Strict"
+        )
+        page = _message(HTTPStatus.SEE_OTHER, "opened")
+        return Response(page.body, page.status, [*page.headers, ("Location", ROOT), ("Set-Cookie", cookie)])
+
+    def _show(self, database: sqlite3.Connection, trees: list[str], path: str, query: str) -> Response:
+        match path.removeprefix(ROOT).split("/") if path.startswith(ROOT) else []:
+            case [""]:
+                return _list(database, trees, query)
+            case ["document", uid] if datastore.is_uid(uid):
+                return _document(timeline.versions(database, trees, uid))
+            case ["document", uid, stamp, name] if datastore.is_uid(uid):
+                version = _version(timeline.versions(database, trees, uid), stamp)
+                if version and name == "preview.png":
+                    return self._preview(version)
+                if version and name.endswith(".xoj"):
+                    return self._bundle(version)
+        return _message(HTTPStatus.NOT_FOUND, "missing")
+
+    def _preview(self, version: Version) -> Response:
+        with timeline.opened(self.users, version) as entry:
+            image = datastore.preview(entry)
+        return _message(HTTPStatus.NOT_FOUND, "missing") if image is None else _bytes(image, "image/png")
+
+    def _bundle(self, version: Version) -> Response:
+        made = bundle.prepare(version.uid, lambda: timeline.opened(self.users, version))
+        headers = [
+            ("Content-Type", bundle.MIME_TYPE),
+            ("Content-Length", str(made.length)),
+            ("Content-Disposition", f'attachment; filename="{pages.file_name(version)}"'),
+        ]
+        return Response(made.pieces(), headers=headers)
+
+
+def trees_of(tree: str) -> list[str]:
+    """Return the trees that whoever holds a ticket for `tree` sees: its learner's."""
+    return [tree]
+
+
+def answer_ticket(
+    request: local_socket.Message, uid: int, tickets: Tickets, address: str, registry_file: Path = paths.REGISTRY
+) -> local_socket.Message:
+    """Answer {"tree"} from the process with `uid` by {"ok", "url", "seconds"}; raise Refusal."""
+    tree = request.get("tree")
+    owner = None
+    if isinstance(tree, str) and TREE.fullmatch(tree):
+        owner = registry.uid_of(tree, registry_file)
+    if not isinstance(tree, str) or owner is None:
+        raise Refusal(f"no tree is called {str(tree)[:80]!r}")
+    # A link opens everything that a learner ever wrote: nobody gets another's.
+    if uid not in (0, owner):
+        raise Refusal(f"{tree} is another learner's tree")
+    ticket = tickets.mint(tree, time.monotonic())
+    return {"ok": True, "url": f"{address}{ROOT}open/{ticket}", "seconds": int(tickets.ticket_seconds)}
+
+
+def main() -> None:
+    """Serve the sockets `journal` and `ticket` that systemd passed."""
+    try:
+        chosen = settings.load("journal")
+        page_socket, ticket_socket = local_socket.inherited("journal"), local_socket.inherited("ticket")
+    except Refusal as refusal:
+        sys.exit(str(refusal))
+    tickets = Tickets(chosen.ticket_seconds, chosen.session_seconds)
+
+    def answer(request: local_socket.Message, uid: int) -> local_socket.Message:
+        return answer_ticket(request, uid, tickets, chosen.address)
+
+    local_socket.in_background(lambda: local_socket.serve(ticket_socket, answer), "ticket")
+    page = Page(paths.USERS, paths.CATALOG, tickets)
+    waitress.serve(
+        page,
+        sockets=[page_socket],
+        threads=8,
+        ident=None,
+        max_request_body_size=1024,
+        clear_untrusted_proxy_headers=True,
+    )
+
+
+def _list(database: sqlite3.Connection, trees: list[str], query: str) -> Response:
+    asked = parse_qs(query)
+    gone = asked.get("show") == ["gone"]
+    wanted = asked.get("page", ["1"])[0]
+    all_of_them, total = timeline.count(database, trees, False), timeline.count(database, trees, gone)
+    last = max(1, -(-total // A_PAGE))
+    page = min(max(1, int(wanted)), last) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
+    documents = timeline.documents(database, trees, (page - 1) * A_PAGE, A_PAGE, gone)
+    days: dict[str, list[Version]] = {}
+    for document in documents:
+        days.setdefault(pages.day(document.since), []).append(document)
+    return _html(pages.render("list.html", days=days, gone=gone, page=page, last=last, total=all_of_them))
+
+
+def _document(versions: list[Version]) -> Response:
+    if not versions:
+        return _message(HTTPStatus.NOT_FOUND, "missing")
+    return _html(pages.render("document.html", versions=versions, newest=versions[0]))
+
+
+def _version(versions: list[Version], stamp: str) -> Version | None:
+    return next((version for version in versions if version.first <= stamp <= version.last), None)
+
+
+def _message(status: HTTPStatus, which: str, detail: str = "") -> Response:
+    return _html(pages.render("message.html", which=which, detail=detail), status)
+
+
+def _html(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    response = _bytes(body, "text/html; charset=utf-8")
+    return Response(response.body, status, response.headers)
+
+
+def _bytes(body: bytes, content_type: str) -> Response:
+    return Response([body], headers=[("Content-Type", content_type), ("Content-Length", str(len(body)))])
+
+
+def _cookie(environ: WSGIEnvironment) -> str:
+    # By hand: Browse sends a cookie of JSON beside ours (PROTOCOL.md section 8), and http.cookies gives up at it.
+    for part in environ.get("HTTP_COOKIE", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return str(value)
+    return ""
+
+
+if __name__ == "__main__":
+    main()

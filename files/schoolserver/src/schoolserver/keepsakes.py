@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Setting aside what left the Journal, so that rotation needs to know nothing of documents (DESIGN.md section 5).
+
+keepsakes/<uid>/<stamp>/ holds data and metadata/ as the snapshot <stamp>, the last that had the document, holds them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from schoolserver import btrfs, datastore, pins
+from schoolserver.errors import Refusal
+from schoolserver.pins import BULK_LOSS, KEEPSAKES, Pins
+from schoolserver.stamps import is_stamp
+
+DIRECTORY = "keepsakes"
+MOST_AT_ONCE = 50  # above this, one pinned snapshot is cheaper than its documents one by one
+BULK_FROM = 10  # documents; a smaller Journal loses more than half of itself in an ordinary lesson
+
+_CLONE = 0x40049409  # FICLONE of linux/fs.h
+_PIECE = 1024 * 1024
+Sync = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about the documents that left since a snapshot."""
+
+    keepsakes: frozenset[str]  # uids to set aside
+    pin: frozenset[str]  # reasons to pin that snapshot
+    documents: int  # how many left
+
+
+def left(previous: Mapping[str, bool], new: Mapping[str, bool]) -> frozenset[str]:
+    """Given {uid: whether it has data} of two snapshots in a row, return the uids that left.
+
+    One whose data went counts as well: Sugar has no way to take data from an entry that stays, so a deletion is under
+    way, and the next run would find only its remains to set aside.
+    """
+    return frozenset(uid for uid, data in previous.items() if uid not in new or (data and not new[uid]))
+
+
+def decide(previous: Mapping[str, bool], new: Mapping[str, bool]) -> Decision:
+    """Given {uid: whether it has data} of the snapshot before and of the new one, return what to do."""
+    gone = left(previous, new)
+    many = len(gone) > MOST_AT_ONCE
+    bulk = len(previous) >= BULK_FROM and 2 * len(gone) > len(previous)
+    reasons = {KEEPSAKES} if many else set()
+    return Decision(frozenset() if many else gone, frozenset(reasons | ({BULK_LOSS} if bulk else set())), len(gone))
+
+
+def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync = btrfs.sync) -> None:
+    """Set aside what left between the snapshot `previous` and the one at `new`, to be named `stamp`; raise OSError.
+
+    `sync(directory)` flushes the file system; a last one is left to the caller. Doing all this twice does no harm.
+    """
+    kept = wanted = _pins(tree, stamp)
+    decision = Decision(frozenset(), frozenset(), 0)
+    reasons = decision.pin
+    try:
+        before, now = datastore.entries(tree / "datastore" / previous), datastore.entries(new)
+        decision = decide(before, now)
+        reasons = decision.pin
+        wanted = _without_returned(tree, kept, now)
+        set_aside(tree, previous, sorted(decision.keepsakes), sync)
+    except OSError as error:
+        # A read error, a full disk, or more than we read: the pinned snapshot holds the same documents, at no cost.
+        print(f"{tree.name}: pinned {previous} instead of keepsakes: {error}", file=sys.stderr, flush=True)
+        reasons |= {KEEPSAKES}
+    for reason in reasons:
+        wanted = pins.add(wanted, previous, reason, decision.documents, stamp)
+    if wanted != kept:
+        pins.write(tree, wanted)
+
+
+def set_aside(tree: Path, stamp: str, uids: list[str], sync: Sync) -> None:
+    """Make keepsakes/<uid>/<stamp> from the snapshot `stamp`, each whole or not at all; raise OSError.
+
+    One sync between making and naming them, instead of one for each file: it is what makes a thousand affordable.
+    """
+    made = [uid for uid in uids if not (tree / DIRECTORY / uid / stamp).exists()]
+    for uid in made:
+        _make(tree, stamp, uid)
+    if made:
+        sync(tree)
+    for uid in made:
+        _temporary(tree, uid, stamp).rename(tree / DIRECTORY / uid / stamp)
+
+
+def remove_leftovers(tree: Path) -> None:
+    """Remove what an interrupted set_aside() left under temporary names; raise OSError."""
+    for uid in _names(tree / DIRECTORY):
+        for name in _names(tree / DIRECTORY / uid):
+            if not is_stamp(name):
+                shutil.rmtree(tree / DIRECTORY / uid / name)
+
+
+def every(tree: Path) -> Iterator[tuple[str, str]]:
+    """Yield (uid, stamp) of every keepsake of the tree, in order."""
+    for uid in _names(tree / DIRECTORY):
+        if datastore.is_uid(uid):
+            for stamp in _names(tree / DIRECTORY / uid):
+                if is_stamp(stamp):
+                    yield uid, stamp
+
+
+def _pins(tree: Path, since: str) -> Pins:
+    try:
+        return pins.read(tree)
+    except Refusal as refusal:
+        # Backups go on, and nothing goes that may have been pinned: a person looks through them and releases.
+        print(refusal, file=sys.stderr, flush=True)
+        everything: Pins = {}
+        for stamp in datastore.snapshots(tree):
+            everything = pins.add(everything, stamp, pins.DAMAGED, 0, since)
+        pins.write(tree, everything)
+        return everything
+
+
+def _without_returned(tree: Path, kept: Pins, now: Mapping[str, bool]) -> Pins:
+    # A pin made here ends when its reason does. The comparison is with the whole pinned snapshot, so nothing has to be
+    # remembered that a crash could tear apart.
+    wanted = kept
+    for stamp, pin in kept.items():
+        if not pin.why & {KEEPSAKES, BULK_LOSS} or not (tree / "datastore" / stamp).is_dir():
+            continue
+        try:
+            then = datastore.entries(tree / "datastore" / stamp)
+        except OSError:
+            continue  # what cannot be compared stays pinned
+        missing = left(then, now)
+        if 2 * len(missing) <= len(then):
+            wanted = pins.release(wanted, stamp, BULK_LOSS)
+        if all(_kept_since(tree, uid, stamp) for uid in missing):
+            wanted = pins.release(wanted, stamp, KEEPSAKES)
+    return wanted
+
+
+def _kept_since(tree: Path, uid: str, stamp: str) -> bool:
+    return any(is_stamp(name) and name >= stamp for name in _names(tree / DIRECTORY / uid))
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+def _temporary(tree: Path, uid: str, stamp: str) -> Path:
+    return tree / DIRECTORY / uid / f".{stamp}.new"
+
+
+def _make(tree: Path, stamp: str, uid: str) -> None:
+    temporary = _temporary(tree, uid, stamp)
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    for directory in (tree / DIRECTORY, temporary.parent, temporary):
+        _make_directory(directory)
+    with datastore.entry_in(tree / "datastore" / stamp, uid) as entry:
+        for names, status in datastore.files(entry):
+            target = temporary.joinpath(*names)
+            _make_directory(target.parent)
+            _copy(datastore.open_file(entry, *names), target, status)
+
+
+def _make_directory(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
+
+
+def _copy(source: int, target: Path, status: os.stat_result) -> None:
+    # The new file is root's own, so a hostile source can choose its bytes and nothing else.
+    with open(source, "rb") as file, target.open("xb") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), _CLONE, file.fileno())
+        except OSError:
+            shutil.copyfileobj(file, copy, _PIECE)
+            copy.flush()
+        os.fchmod(copy.fileno(), 0o644)
+        # The catalog knows a version again by its times.
+        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))

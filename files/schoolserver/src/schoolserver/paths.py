@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where everything lies (DESIGN.md section 3). Functions take these as arguments, so tests can stand elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+USERS = Path("/library/users")
+STATE = Path("/var/lib/xs")
+REGISTRY = STATE / "registry.db"
+CATALOG = STATE / "catalog.db"
+EXTRAUSERS = Path("/var/lib/extrausers")
+SETTINGS = Path("/etc/xs")
+KEYS = SETTINGS / "keys"
+SOCKETS = Path("/run/xs")
+PROGRAMS = Path("/usr/lib/schoolserver")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a learner's page asks of the catalog: one timeline over all trees of the learner."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schoolserver import datastore, keepsakes
+from schoolserver.datastore import Document, Entry
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a document, and where its newest copy lies."""
+
+    tree: str
+    uid: str
+    first: str  # stamps of the oldest and of the newest copy
+    last: str
+    said: Document
+    gone: bool  # the document is not in its tree's newest snapshot
+    in_snapshot: str | None  # the newest snapshot that holds it; None: only a keepsake does
+
+    @property
+    def since(self) -> str:
+        """The stamp under which a page lists its document: when it came as it is, or when it was last seen."""
+        return self.last if self.gone else self.first
+
+
+def documents(database: sqlite3.Connection, trees: list[str], start: int, most: int, gone: bool) -> list[Version]:
+    """Return the newest version of each document, by `since`, latest first: at most `most` from place `start`.
+
+    With `gone`, only of those that left the Journal. The order is the server's clock: laptops' are often wrong.
+    """
+    query = """
+        SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest AND gone >= ?
+        ORDER BY CASE WHEN gone THEN last ELSE first END DESC, timestamp DESC, uid LIMIT ? OFFSET ?
+    """
+    return [_version(row) for row in database.execute(query, (json.dumps(trees), gone, most, start))]
+
+
+def count(database: sqlite3.Connection, trees: list[str], gone: bool) -> int:
+    """Return how many documents() there are in all."""
+    query = "SELECT count(*) FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest AND gone >= ?"
+    return int(database.execute(query, (json.dumps(trees), gone)).fetchone()[0])
+
+
+def versions(database: sqlite3.Connection, trees: list[str], uid: str) -> list[Version]:
+    """Return all versions of the document, newest first; empty when the trees never held it."""
+    query = "SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND uid = ? ORDER BY last DESC"
+    return [_version(row) for row in database.execute(query, (json.dumps(trees), uid))]
+
+
+@contextmanager
+def opened(users: Path, version: Version) -> Iterator[Entry]:
+    """Open the newest copy of `version`; raise OSError when rotation or a person took it a moment ago."""
+    tree = users / version.tree
+    if version.in_snapshot is not None:
+        with datastore.entry_in(tree / "datastore" / version.in_snapshot, version.uid) as entry:
+            yield entry
+        return
+    kept = tree / keepsakes.DIRECTORY / version.uid
+    stamp = max((name for name in os.listdir(kept) if version.first <= name <= version.last), default=None)
+    if stamp is None:
+        raise FileNotFoundError(f"{kept}: no keepsake of this version is left")
+    with datastore.entry_at(kept / stamp) as entry:
+        yield entry
+
+
+def _version(row: sqlite3.Row) -> Version:
+    said = Document(
+        title=row["title"],
+        activity=row["activity"],
+        mime_type=row["mime_type"],
+        size=row["size"],
+        timestamp=row["timestamp"],
+        preview=bool(row["preview"]),
+        damaged=row["damaged"],
+    )
+    return Version(
+        row["tree"], row["uid"], row["first"], row["last"], said, bool(row["gone"]), row["in_snapshot"]
+    )  # fmt: skip

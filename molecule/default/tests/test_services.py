@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts: which run, as whom, and how little each of them can do."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+LISTENERS = ["xs-registration", "xs-permission", "xs-journal"]
+ROOT_UNITS = ["xs-registrar", "xs-snapshot", "xs-rotation"]
+SOCKETS = ["registrar", "registration", "permission", "place", "snapshot", "journal", "ticket"]
+
+
+def exposure(host: Host, unit: str) -> float:
+    """Return what `systemd-analyze security` says of a unit: 0 is nothing, 10 is everything."""
+    last = host.check_output(f"systemd-analyze security --no-pager {unit}.service").splitlines()[-1]
+    return float(last.partition(": ")[2].split()[0])
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_systemd_holds_every_socket_from_the_start(host: Host, name: str) -> None:
+    unit = host.service(f"xs-{name}.socket")
+    assert unit.is_enabled
+    assert unit.is_running
+
+
+@pytest.mark.parametrize("unit", ["xs-registrar.service", "xs-snapshot.service", "xs-rotation.timer"])
+def test_what_mends_after_a_power_cut_runs_at_every_start(host: Host, unit: str) -> None:
+    assert host.service(unit).is_enabled
+    assert host.service(unit).is_running
+
+
+@pytest.mark.parametrize("unit", LISTENERS)
+def test_what_listens_to_the_network_is_not_root_and_reaches_nothing(host: Host, unit: str) -> None:
+    confined = host.service(f"{unit}.service").systemd_properties
+    assert confined["User"] == unit
+    assert confined["PrivateNetwork"] == "yes"
+    assert confined["NoNewPrivileges"] == "yes"
+    assert host.check_output(f"systemctl show --property=CapabilityBoundingSet --value {unit}.service") == ""
+    assert confined["ProtectSystem"] == "strict"
+    assert exposure(host, unit) < 1.0
+
+
+@pytest.mark.parametrize("unit", ROOT_UNITS)
+def test_what_runs_as_root_listens_to_no_network_and_can_do_little(host: Host, unit: str) -> None:
+    confined = host.service(f"{unit}.service").systemd_properties
+    assert confined["PrivateNetwork"] == "yes"
+    assert confined["NoNewPrivileges"] == "yes"
+    assert exposure(host, unit) <= 1.5
+
+
+def test_a_rotation_that_was_slept_through_is_made_up_for(host: Host) -> None:
+    assert host.service("xs-rotation.timer").systemd_properties["Persistent"] == "yes"
+
+
+@pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
+def test_every_part_starts(host: Host, unit: str) -> None:
+    host.check_output(f"systemctl restart {unit}.service")
+    # One that cannot run fails within its first second.
+    host.check_output("sleep 1")
+    state = host.service(f"{unit}.service").systemd_properties
+    assert (state["ActiveState"], state["NRestarts"]) == ("active", "0"), host.run(f"journalctl -n 20 -u {unit}").stdout
+
+
+@pytest.mark.parametrize("part", ["registration", "accounts", "snapshots", "journal"])
+def test_the_settings_in_place_can_be_read(host: Host, part: str) -> None:
+    assert host.file(f"/etc/xs/{part}.toml").mode == 0o644
+    host.check_output(f"xs check-settings {part} /etc/xs/{part}.toml")
+
+
+def test_what_came_along_with_the_package_will_go_along_with_it(host: Host) -> None:
+    brought = {"nginx", "dnsmasq", "nftables", "libnss-extrausers", "bubblewrap"}
+    assert brought <= set(host.check_output("apt-mark showauto").split())

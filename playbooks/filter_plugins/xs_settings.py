@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a school's settings, in lines that say how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
+
+Specification = dict[str, dict[str, Any]]
+
+# What the other roles stand on, so that site.yml cannot take it from under them.
+GROUND = ("xs_package", "xs_library", "xs_network")
+
+
+def problems(given: dict[str, Any], specifications: Iterable[Specification]) -> list[str]:
+    """Return one line for each setting that is unknown, missing or of a wrong type; none when all is well.
+
+    `given` are the settings of one host; `specifications` are the options of every role's argument_specs.
+    """
+    known: Specification = {}
+    for specification in specifications:
+        known.update(specification)
+    lines = [unknown(name, known) for name in sorted(given) if name not in known]
+    for name, options in sorted(known.items()):
+        if name in given:
+            # One at a time: the validator's message alone does not always name the setting.
+            result = ArgumentSpecValidator({name: options}).validate({name: given[name]})
+            lines += [f"{name}: {message}." for message in result.error_messages]
+        elif options.get("required"):
+            lines.append(f"{name} is not set. Add it to the inventory: {first_sentence(options['description'])}")
+    return lines
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Return the line for a setting that no role knows, with the known one that looks most like it."""
+    alike = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {alike[0]}?" if alike else "take it out of the inventory."
+    return f"{name} is not a setting; {hint}"
+
+
+def first_sentence(description: str | list[str]) -> str:
+    """Return the first sentence of an argument_specs description, without its markup."""
+    text = description if isinstance(description, str) else description[0]
+    plain = re.sub(r"\b[A-Z]\(([^)]*)\)", r"\1", " ".join(text.split()))
+    return plain.split(". ")[0].rstrip(".") + "."
+
+
+def switch_problems(roles: dict[str, bool | str]) -> list[str]:
+    """Return one line for each role that is off and must not be; `roles` says which are on."""
+    return [
+        f"{role}_enabled: the other parts need {role}, so leave it on; playbooks/remove.yml takes everything away, "
+        "the parts that need others first."
+        for role in GROUND
+        if not boolean(roles[role])
+    ]
+
+
+def laptop_problems(laptops: list[dict[str, Any]]) -> list[str]:
+    """Return one line for each of xs_registration_laptops that the registrar would refuse, in the registrar's words."""
+    # The very code that the server runs, from this checkout.
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "files/schoolserver/src"))
+    from schoolserver import identity
+    from schoolserver.errors import Refusal
+
+    checks = {"serial": identity.check_serial, "uuid": identity.check_uuid, "pubkey": identity.parse_key}
+    lines = []
+    for laptop in laptops:
+        for field, check in checks.items():
+            try:
+                check(laptop[field])
+            except Refusal as refusal:
+                lines.append(f"xs_registration_laptops: {laptop['serial']}, {field}: {refusal}.")
+    return lines
+
+
+def dhcp_problem(given: str, address: str, netmask: str) -> str:
+    """Return what is wrong with `given`, a "first,last" pair, on `address`'s network; "" when it fits."""
+    try:
+        first, last = (ipaddress.IPv4Address(part.strip()) for part in given.split(","))
+    except ValueError:
+        return f"{given} is not two IPv4 addresses with a comma between them, such as 172.18.0.100,172.18.0.250."
+    network = ipaddress.IPv4Network(f"{address}/{netmask}", strict=False)
+    if first not in network or last not in network:
+        return f"{given} lies outside {network}, the network of the school's interface."
+    if first > last:
+        return f"{first} comes after {last}; the first address stands first."
+    if first <= ipaddress.IPv4Address(address) <= last:
+        return f"{given} contains {address}, the server's own address; leave that out."
+    return ""
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "xs_setting_problems": problems,
+            "xs_switch_problems": switch_problems,
+            "xs_laptop_problems": laptop_problems,
+            "xs_dhcp_problem": dhcp_problem,
+        }

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every role keeps to, so that who knows one knows them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rendering import PROJECT, ROLES, evaluate
+
+PARTS = sorted(role.name for role in ROLES.glob("xs_*"))
+FILES = sorted(ROLES.glob("xs_*/tasks/*.yml"))
+CHECKS = sorted(ROLES.glob("xs_*/tasks/validate*.yml"))
+
+
+def read(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def options(role: str) -> dict[str, Any]:
+    """Return the settings that a role knows."""
+    known: dict[str, Any] = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return known
+
+
+def tasks(file: Path) -> list[dict[str, Any]]:
+    """Return the tasks of a file, those in blocks too."""
+    found: list[dict[str, Any]] = []
+    waiting = list(read(file))
+    while waiting:
+        task = waiting.pop(0)
+        found.append(task)
+        waiting += task.get("block", [])
+    return found
+
+
+@pytest.mark.parametrize("role", PARTS)
+def test_defaults_and_specification_agree(role: str) -> None:
+    defaults = read(ROLES / role / "defaults/main.yml")
+    specified = {name: about["default"] for name, about in options(role).items() if "default" in about}
+    assert defaults == specified
+
+
+@pytest.mark.parametrize("role", PARTS)
+def test_a_setting_has_a_default_or_is_required(role: str) -> None:
+    for name, about in options(role).items():
+        assert name.startswith(f"{role}_")
+        assert ("default" in about) != about.get("required", False), name
+        assert about["description"]
+
+
+@pytest.mark.parametrize("role", PARTS)
+def test_a_role_can_be_switched_off_and_checked_beforehand(role: str) -> None:
+    assert options(role)[f"{role}_enabled"]["default"] is True
+    assert {"main.yml", "validate.yml", "remove.yml"} <= {file.name for file in (ROLES / role / "tasks").iterdir()}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROLES)))
+def test_a_task_file_fits_on_a_page(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROLES)))
+def test_only_parts_of_ansible_itself_and_ours_are_used(file: Path) -> None:
+    ours = {module.stem for module in (PROJECT / "library").glob("*.py")}
+    keywords = {"name", "when", "loop", "loop_control", "register", "tags", "notify", "vars", "block", "become"}
+    keywords |= {"changed_when", "failed_when", "check_mode", "delegate_to", "run_once"}
+    for task in tasks(file):
+        for word in task.keys() - keywords:
+            assert word.startswith("ansible.builtin.") or word in ours, word
+
+
+@pytest.mark.parametrize("file", CHECKS, ids=lambda file: str(file.relative_to(ROLES)))
+def test_a_checking_file_changes_nothing(file: Path) -> None:
+    looking = {"assert", "stat", "find", "slurp", "command", "include_tasks"}
+    for task in tasks(file):
+        (module,) = (word for word in task if word.startswith("ansible.builtin."))
+        assert module.removeprefix("ansible.builtin.") in looking
+        if module.endswith("command"):
+            assert task["changed_when"] is False
+            assert task["check_mode"] is False
+
+
+def test_site_and_remove_name_every_role() -> None:
+    check, make = read(PROJECT / "playbooks/site.yml")
+    (remove,) = read(PROJECT / "playbooks/remove.yml")
+    made = [one["role"] for one in make["roles"]]
+    assert sorted(made) == PARTS
+    assert check["vars"]["parts"] == made
+    (removed,) = (task["loop"] for task in remove["tasks"] if "loop" in task)
+    assert sorted(removed) == PARTS
+    # What others stand on goes last.
+    assert removed[-2:] == ["xs_library", "xs_package"]
+
+
+def test_the_example_inventory_asks_for_fewer_than_ten_settings_and_all_exist() -> None:
+    text = (PROJECT / "inventory/example/group_vars/schoolservers.yml").read_text(encoding="utf-8")
+    asked = {
+        line.removeprefix("# ").split(":")[0] for line in text.splitlines() if line.removeprefix("# ").startswith("xs_")
+    }
+    known = {name: about for role in PARTS for name, about in options(role).items()}
+    assert asked <= known.keys()
+    assert len(asked) < 10
+    assert {name for name, about in known.items() if about.get("required")} <= asked
+
+
+@pytest.mark.parametrize(
+    ("found", "empty", "ours"),
+    [
+        ({"rc": 2, "stdout": ""}, True, False),
+        ({"rc": 0, "stdout": "LABEL=xs-library\nTYPE=btrfs"}, False, True),
+        ({"rc": 0, "stdout": "LABEL=photos\nTYPE=btrfs"}, False, False),
+        ({"rc": 0, "stdout": "LABEL=xs-library\nTYPE=ext4"}, False, False),
+        ({"rc": 0, "stdout": "PTTYPE=gpt"}, False, False),
+        ({"rc": 8, "stdout": ""}, False, False),
+    ],
+)
+def test_only_a_disk_without_any_sign_of_data_is_empty(found: dict[str, Any], empty: bool, ours: bool) -> None:
+    given = {
+        "xs_library_device": "/dev/sdb",
+        "__xs_library_stat": {"stat": {"exists": True}},
+        "__xs_library_probe": found,
+    }
+    assert evaluate("xs_library", "__xs_library_is_empty", **given) is empty
+    assert evaluate("xs_library", "__xs_library_is_ours", **given) is ours
+
+
+def test_an_existing_image_is_never_taken_for_empty() -> None:
+    # A file of notes has no signature that blkid knows.
+    given = {"__xs_library_stat": {"stat": {"exists": True}}, "__xs_library_probe": {"rc": 2, "stdout": ""}}
+    assert evaluate("xs_library", "__xs_library_is_empty", **given) is False
+    assert evaluate("xs_library", "__xs_library_is_ours", **given) is False
+
+
+def test_what_is_taken_away_is_what_apt_would_not_have_taken_anyway() -> None:
+    anyway = "Reading state information...\nRemv iputils-ping [3:2022]\n"
+    with_ours = "Purg nginx [1.22] [schoolserver:amd64 ]\nPurg schoolserver [0.1]\nRemv iputils-ping [3:2022]\n"
+    apt = {"results": [{"stdout": anyway}, {"stdout": with_ours}]}
+    assert evaluate("xs_package", "__xs_package_going", __xs_package_leaving=apt) == ["nginx", "schoolserver"]
+    assert evaluate("xs_package", "__xs_package_going", __xs_package_leaving={"results": [{"stdout": ""}] * 2}) == []

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import school
+from schoolserver import catalog, cli, datastore, paths, rotation, snapshot, timeline
+
+ONE, TWO = school.uid(1), school.uid(2)
+S1, S2, S3 = "2026-11-23T101500Z", "2026-11-24T101500Z", "2026-11-25T101500Z"
+
+
+@pytest.fixture
+def tree(library: Path) -> Path:
+    return school.make_tree(library / "users")
+
+
+def file_of(tree: Path) -> Path:
+    return tree.parent.parent / "catalog.db"
+
+
+def run(tree: Path, day: int) -> str:
+    school.end_run(tree)
+    stamp = snapshot.take(tree, school.day(day), file_of(tree))
+    assert stamp is not None
+    return stamp
+
+
+def rows(file: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(file)) as database:
+        return {
+            table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table in ("versions", "keepsakes")
+        } | {"snapshots": database.execute("SELECT * FROM snapshots ORDER BY 1, 2").fetchall()}
+
+
+def versions(tree: Path, uid: str) -> list[tuple[str, str, str, bool]]:
+    with closing(catalog.reading(file_of(tree))) as database:
+        found = timeline.versions(database, [tree.name], uid)
+    return [(version.first, version.last, version.said.title, version.gone) for version in found]
+
+
+def test_a_version_spans_the_snapshots_that_hold_it(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE, title="First")
+    run(tree, 0)
+    run(tree, 1)
+    school.write_document(tree / "datastore-current", ONE, when=1_790_000_009, title="Second")
+    run(tree, 2)
+    assert versions(tree, ONE) == [(S3, S3, "Second", False), (S1, S2, "First", False)]
+
+
+def test_a_deleted_document_is_gone_and_still_there_to_give_back(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE, b"dear", title="First")
+    school.write_document(tree / "datastore-current", TWO)
+    run(tree, 0)
+    school.remove_document(tree / "datastore-current", ONE)
+    run(tree, 1)
+    assert versions(tree, ONE) == [(S1, S1, "First", True)]
+    rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], file_of(tree))
+    assert versions(tree, ONE) == [(S1, S1, "First", True)]
+    with closing(catalog.reading(file_of(tree))) as database:
+        version = timeline.versions(database, [tree.name], ONE)[0]
+        with timeline.opened(tree.parent, version) as entry, open(datastore.open_file(entry, "data"), "rb") as data:
+            assert data.read() == b"dear"
+
+
+def test_only_versions_that_nothing_holds_any_more_leave_with_a_snapshot(tree: Path) -> None:
+    for day in range(3):
+        school.write_document(tree / "datastore-current", ONE, when=1_790_000_000 + day, title=f"Day {day}")
+        run(tree, day)
+    rotation.apply_tree(tree, [rotation.Verdict(S2, False, "test")], file_of(tree))
+    assert versions(tree, ONE) == [(S3, S3, "Day 2", False), (S1, S1, "Day 0", False)]
+
+
+def test_a_damaged_catalog_is_set_aside_and_made_anew(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    school.write_document(tree / "datastore-current", ONE)
+    run(tree, 0)
+    before = rows(file_of(tree))
+    for damage in (b"", b"not a database at all" * 100):
+        file_of(tree).write_bytes(damage)
+        catalog.make_ready(file_of(tree), tree.parent)
+        assert rows(file_of(tree)) == before
+    assert "made anew" in capsys.readouterr().err
+    assert (file_of(tree).parent / "catalog.db.aside").read_bytes().startswith(b"not a database")
+
+
+def test_a_tree_that_cannot_be_read_stops_no_other(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = school.make_tree(tree.parent, "AAA00000000")
+    for each in (bad, tree):
+        school.write_document(each / "datastore-current", ONE)
+        run(each, 0)
+    (bad / "keepsakes").rmdir()
+    (bad / "keepsakes").write_text("not a directory")
+    catalog.rebuild(file_of(tree), tree.parent)
+    assert versions(tree, ONE) == [(S1, S1, "Story 01", False)]
+    assert versions(bad, ONE) == []
+    assert "AAA00000000: not listed" in capsys.readouterr().err
+
+
+def test_a_snapshot_with_too_many_documents_is_not_listed_and_stops_no_later_one(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datastore, "MOST_DOCUMENTS", 12)
+    for number in range(13):
+        school.write_document(tree / "datastore-current", school.uid(number))
+    run(tree, 0)
+    school.remove_document(tree / "datastore-current", TWO)
+    run(tree, 1)
+    assert versions(tree, ONE) == [(S2, S2, "Story 01", False)]
+    assert versions(tree, TWO) == []
+
+
+def test_a_catalog_of_another_schema_is_made_anew_at_the_next_run(tree: Path) -> None:
+    run(tree, 0)
+    with closing(sqlite3.connect(file_of(tree))) as database:
+        database.execute("PRAGMA user_version = 999")
+    school.write_document(tree / "datastore-current", ONE)
+    run(tree, 1)
+    assert versions(tree, ONE) == [(S2, S2, "Story 01", False)]
+
+
+def test_a_catalog_that_cannot_be_written_is_one_line_for_the_technician(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "USERS", tree.parent)
+    monkeypatch.setattr(paths, "CATALOG", file_of(tree))
+    monkeypatch.setattr(sys, "argv", ["xs", "catalog", "rebuild"])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # as on a full disk
+    try:
+        assert cli.main() == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert (said.startswith("xs: "), said.count("\n")) == (True, 1)
+
+
+def test_a_missed_update_is_made_up_for(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE)
+    run(tree, 0)
+    school.write_document(tree / "datastore-current", TWO)
+    school.end_run(tree)
+    snapshot.take(tree, school.day(1), tree / "no such directory" / "catalog.db")
+    run(tree, 2)
+    assert versions(tree, TWO) == [(S2, S3, "Story 02", False)]
+
+
+def test_readers_without_write_access_can_read(tree: Path) -> None:
+    run(tree, 0)
+    file_of(tree).chmod(0o444)
+    with closing(catalog.reading(file_of(tree))) as database:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            database.execute("DELETE FROM snapshots")
+        assert database.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed_by_a_rebuild(tree: Path) -> None:
+    run(tree, 0)
+    with closing(catalog.reading(file_of(tree))) as database:
+        catalog.rebuild(file_of(tree), tree.parent)
+        assert database.execute("SELECT count(*) FROM snapshots").fetchone()[0] == 1
+
+
+@given(st.lists(st.sampled_from([None, "a", "b"]), max_size=12))
+def test_runs_cover_exactly_the_copies_there_are(copies: list[str | None]) -> None:
+    points = [(f"{place:02}", copy) for place, copy in enumerate(copies)]
+    found = catalog.runs(points)
+    for stamp, copy in points:
+        holding = [fingerprint for fingerprint, first, last in found if first <= stamp <= last]
+        assert holding == ([copy] if copy else [])
+    for (_, _, last), (_, first, _) in itertools.pairwise(found):
+        assert last < first
+
+
+UIDS = st.sets(st.integers(0, 2), max_size=2)
+# A day: documents edited, put back as they once were, removed; after its run, places of snapshots that go.
+DAYS = st.lists(st.tuples(UIDS, UIDS, UIDS, st.sets(st.integers(0, 4), max_size=2)), min_size=3, max_size=8)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # on a real disk, shrinking takes minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(days=DAYS)
+def test_a_rebuild_gives_the_same_catalog_and_every_version_has_a_living_copy(
+    library: Path, days: list[tuple[set[int], set[int], set[int], set[int]]]
+) -> None:
+    base = library / os.urandom(8).hex()
+    tree, file = school.make_tree(base / "users"), base / "catalog.db"
+    incoming = tree / "datastore-current"
+    for number, (edited, put_back, removed, dropped) in enumerate(days):
+        for uid in map(school.uid, edited):
+            school.write_document(incoming, uid, b"%d" % number, 1_790_000_000 + number, title=str(number))
+        for uid in map(school.uid, put_back):
+            school.write_document(incoming, uid, b"old", title="old")
+        for uid in map(school.uid, removed):
+            if (incoming / uid[:2] / uid).exists():
+                school.remove_document(incoming, uid)
+        school.end_run(tree)
+        assert snapshot.take(tree, school.day(number), file)
+        going = [stamp for place, stamp in enumerate(datastore.snapshots(tree)[:-1]) if place in dropped]
+        rotation.apply_tree(tree, [rotation.Verdict(stamp, False, "test") for stamp in going], file)
+        updated = rows(file)
+        catalog.rebuild(file, tree.parent)
+        assert rows(file) == updated
+    with closing(catalog.reading(file)) as database:
+        for number in range(3):
+            for version in timeline.versions(database, [tree.name], school.uid(number)):
+                with timeline.opened(tree.parent, version) as entry:
+                    assert datastore.describe(entry) == version.said
+
+
+def test_a_snapshot_that_turns_up_among_the_others_is_listed(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE)
+    for day in range(3):
+        run(tree, day)
+    with closing(sqlite3.connect(file_of(tree))) as database, database:
+        database.execute("DELETE FROM snapshots WHERE stamp = ?", (S2,))
+    run(tree, 3)
+    assert (tree.name, S2) in rows(file_of(tree))["snapshots"]
+    assert [version[:2] for version in versions(tree, ONE)] == [(S1, "2026-11-26T101500Z")]
+
+
+def test_a_tree_that_starts_again_is_listed_as_it_is(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE)
+    run(tree, 5)
+    school.end_run(tree)
+    again = school.make_tree(tree.parent.parent / "other", tree.name)
+    school.write_document(again / "datastore-current", TWO)
+    school.end_run(again)
+    snapshot.take(again, school.day(0), file_of(tree))
+    assert versions(tree, ONE) == []
+    assert versions(tree, TWO) == [(S1, S1, "Story 02", False)]

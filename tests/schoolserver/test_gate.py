@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate as a laptop meets it: real rsync on both sides, the real jail, the real parts behind the sockets, no ssh."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import laptops
+import school
+from laptops import ANN, JIM
+from schoolserver import accounts, gate, local_socket, registrar, snapshot
+from schoolserver.accounts import Account
+from schoolserver.errors import Refusal
+from schoolserver.local_socket import Message
+from schoolserver.permission import Permission
+from schoolserver.registrar import House
+from schoolserver.settings import Accounts
+
+UID = 20000
+PYTHON = "/usr/bin/python3"  # as in the gate's first line; a learner cannot reach every virtual environment
+# In ssh's place: rsync starts it as `ssh <host> <command…>`. It does what sshd does: another uid, another environment.
+SSH = """#!{python} -IS
+import os, sys
+os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+command = [{python!r}, "-IS", {gate!r}, "-c", "gate {tree}"]
+os.execve(command[0], command, {{"SSH_ORIGINAL_COMMAND": " ".join(sys.argv[2:])}})
+"""
+# The gate, told that the school stands elsewhere and what to hurry.
+GATE = """
+import functools, sys
+from pathlib import Path
+sys.path.insert(0, {package!r})
+from schoolserver import gate, jail, paths, settings
+paths.USERS, paths.SOCKETS = Path({users!r}), Path({sockets!r})
+settings.PARTS["accounts"] = functools.partial(settings.Accounts, **{limits!r})
+gate._LOCK_SECONDS, gate._REPORT_SECONDS, gate._PLACE_SECONDS = 0.3, 5.0, 5.0
+program, real = {program!r}, jail.argv
+if program:
+    jail.argv = lambda *given: (lambda argv: argv[:argv.index("--") + 1] + program)(real(*given))
+sys.exit(gate.main())
+"""
+
+
+class School:
+    """A school in a directory that learners can get to, with the parts that a test starts."""
+
+    def __init__(self, top: Path, package: Path) -> None:
+        self.top = top
+        self.package = package
+        self.house = House(top / "users", top / "state", top / "extrausers", top / "keys")
+        for directory in (self.house.users, self.house.state, self.house.extrausers, self.house.keys, top / "run"):
+            directory.mkdir(0o755)
+        self.laptop = top / "laptop"
+        for name in ("datastore", "power-logs", "documents"):
+            (self.laptop / name).mkdir(parents=True)
+
+    def register(self, serial: str = JIM, key: int = 0) -> Account:
+        return registrar.register(laptops.message(serial, laptops.dsa(key)), self.house).account
+
+    def ssh(self, tree: str = JIM, uid: int = UID, program: list[str] | None = None, **limits: int) -> Path:
+        names = {"users": str(self.house.users), "sockets": str(self.top / "run"), "package": str(self.package)}
+        gate_script, script = self.top / "gate", self.top / "ssh"
+        gate_script.write_text(GATE.format(**names, limits=limits, program=program))
+        script.write_text(SSH.format(python=PYTHON, uid=uid, gate=str(gate_script), tree=tree))
+        script.chmod(0o755)
+        return script
+
+    def rsync(self, *arguments: str, ssh: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = ["rsync", "-e", str(ssh or self.ssh()), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.laptop)
+
+    def push(self, name: str = "datastore", ssh: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """What ds-backup 0.15 does for one directory."""
+        destination = "datastore-current" if name == "datastore" else name
+        options = ("-z", "-rlt", "--partial", "--delete", "--timeout=160")
+        return self.rsync(*options, f"{name}/", f"schoolserver:{destination}", ssh=ssh)
+
+    def flag(self) -> subprocess.CompletedProcess[str]:
+        (self.laptop / "flag").write_text("")
+        where = f"schoolserver:/var/lib/ds-backup/completion/{JIM}"
+        return self.rsync("-z", "-rlt", "--timeout", "10", "-T", "/tmp", "flag", where)
+
+    def ask(self, command: str, **limits: int) -> subprocess.CompletedProcess[str]:
+        ssh = self.ssh(JIM, UID, None, **limits)
+        return subprocess.run([ssh, "schoolserver", command], capture_output=True, text=True, check=False)
+
+    @property
+    def tree(self) -> Path:
+        return self.house.users / JIM
+
+    def marked(self) -> bool:
+        return (self.tree / ".state" / "complete").exists()
+
+    @property
+    def stamps(self) -> list[str]:
+        return sorted(os.listdir(self.tree / "datastore"))
+
+    def take(self, request: Message, uid: int) -> Message:
+        assert uid == 20000
+        return {"ok": True, "stamp": snapshot.take(self.tree, datetime.now(UTC), self.house.state / "catalog.db")}
+
+    @contextmanager
+    def listening(self, name: str) -> Iterator[socket.socket]:
+        path = self.top / "run" / name
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            path.chmod(0o666)
+            listener.listen()
+            yield listener
+        path.unlink()
+
+    @contextmanager
+    def snapshots(self) -> Iterator[None]:
+        with self.listening("snapshot") as listener:
+            threading.Thread(target=serve, args=(listener, self.take), daemon=True).start()
+            yield
+
+    @contextmanager
+    def places(self, limit: int = 8) -> Iterator[Permission]:
+        permission = Permission(Accounts(places=limit), self.house.state / "registry.db", self.house.users)
+        with self.listening("place") as listener:
+            threading.Thread(target=permission.seat_all, args=(listener,), daemon=True).start()
+            yield permission
+
+
+def serve(listener: socket.socket, answer: Callable[[Message, int], Message]) -> None:
+    try:
+        local_socket.serve(listener, answer)
+    except OSError:
+        return  # the test closed it
+
+
+@pytest.fixture(scope="module")
+def ground(btrfs_image: Path) -> Iterator[Path]:
+    """A directory on btrfs that a learner's uid can get to, unlike pytest's own, with the package in it."""
+    for program in ("rsync", "bwrap"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    probe = subprocess.run(
+        ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "true"],
+        user=UID,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if probe.returncode != 0:
+        pytest.skip(f"this kernel allows no user namespaces: {probe.stderr.strip()}")
+    directory = Path(tempfile.mkdtemp(prefix="xs-gate-"))
+    subprocess.run(["mount", "--bind", str(btrfs_image), str(directory)], check=True)
+    directory.chmod(0o711)
+    shutil.copytree(Path(gate.__file__).parent, directory / "package" / "schoolserver")
+    yield directory
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    directory.rmdir()
+
+
+def a_school(ground: Path) -> School:
+    top = Path(tempfile.mkdtemp(dir=ground))
+    top.chmod(0o711)
+    here = School(top, ground / "package")
+    here.register()
+    for number in range(3):
+        school.write_document(here.laptop / "datastore", school.uid(number))
+    (here.laptop / "datastore" / "version").write_text("6")
+    return here
+
+
+@pytest.fixture
+def here(ground: Path) -> School:
+    return a_school(ground)
+
+
+@pytest.fixture(scope="module")
+def quiet(ground: Path) -> School:
+    """A school in which nothing changes: for what must be refused."""
+    return a_school(ground)
+
+
+def files(top: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+def test_an_old_clients_run_becomes_a_snapshot(here: School) -> None:
+    with here.snapshots(), here.places():
+        for name in ("datastore", "power-logs", "documents"):
+            assert (here.push(name).returncode, here.push(name).stderr) == (0, "")
+        assert (here.flag().returncode, here.flag().stderr) == (0, "")
+    assert not here.marked()
+    assert os.readlink(here.tree / "datastore-latest") == f"datastore/{here.stamps[-1]}"
+    assert files(here.tree / "datastore-latest") == files(here.laptop / "datastore")
+
+
+def test_one_run_makes_one_snapshot(here: School) -> None:
+    with here.snapshots():
+        here.push()
+        here.push("power-logs")
+        here.flag()
+        here.flag()
+    assert len(here.stamps) == 1
+
+
+def test_the_latest_a_snapshot_and_a_keepsake_can_be_read_back(here: School) -> None:
+    with here.snapshots():
+        here.push()
+        shutil.rmtree(here.laptop / "datastore" / school.uid(1)[:2] / school.uid(1))
+        here.push()
+        first = here.stamps[0]
+        sources = ["datastore-latest", f"datastore/{first}", f"keepsakes/{school.uid(1)}/{first}"]
+        for number, source in enumerate(sources):
+            assert here.rsync("-rlt", f"schoolserver:{source}/", f"back{number}").stderr == ""
+            assert files(here.laptop / f"back{number}") == files(here.tree / source) != {}
+
+
+def test_a_file_that_nobody_may_read_becomes_readable_for_the_services(here: School) -> None:
+    for mode in (0o000, 0o600, 0o4755):
+        file = here.laptop / "datastore" / f"file{mode:o}"
+        file.write_text("x")
+        file.chmod(mode)
+    assert here.push().returncode == 0
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (here.tree / "datastore-current").glob("file*")}
+    assert modes == {0o644}
+
+
+def test_while_the_snapshot_part_is_down_the_mark_stays_and_nothing_is_written_over(here: School) -> None:
+    assert here.push().returncode == 0
+    assert here.marked()
+    before = files(here.tree / "datastore-current")
+    (here.laptop / "datastore" / "version").write_text("77")
+    refused = here.push()
+    assert refused.stderr.startswith("xs: the school server could not put the last backup of this laptop away yet")
+    assert files(here.tree / "datastore-current") == before
+    assert here.marked()
+    with here.snapshots():
+        assert here.push().returncode == 0
+    assert [(here.tree / "datastore" / stamp / "version").read_text() for stamp in here.stamps] == ["6", "77"]
+
+
+def test_a_flag_asks_for_the_snapshot_that_still_waits(here: School) -> None:
+    here.push()
+    assert here.stamps == []
+    with here.snapshots():
+        assert here.flag().returncode == 0
+    assert len(here.stamps) == 1
+
+
+def test_a_run_beyond_the_days_number_joins_the_next(here: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MOST_A_DAY", 1)
+    with here.snapshots():
+        for text in ("one", "two", "three"):
+            (here.laptop / "datastore" / "file").write_text(text)
+            assert here.push().returncode == 0
+    assert len(here.stamps) == 1
+    assert here.marked()
+    assert (here.tree / "datastore-current" / "file").read_text() == "three"
+
+
+def test_a_run_that_breaks_off_is_not_complete_and_neither_is_the_one_it_wrote_over(
+    here: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MOST_A_DAY", 1)
+    with here.snapshots():
+        here.push()
+        here.push()
+        assert here.marked()  # beyond the day's number: it waits for the next
+        assert here.push(ssh=here.ssh(program=["/usr/bin/sh", "-c", "exit 23"])).returncode != 0
+    assert not here.marked()
+    assert len(here.stamps) == 1
+
+
+@pytest.mark.parametrize(("code", "complete"), [(0, True), (24, True), (23, False), (11, False), (1, False)])
+def test_only_0_and_24_complete_a_run_and_the_laptop_sees_the_code(here: School, code: int, complete: bool) -> None:
+    ssh = here.ssh(program=["/usr/bin/sh", "-c", f"exit {code}"])
+    push = "rsync --server -ltrze.i --timeout=160 --delete --partial . datastore-current"
+    done = subprocess.run([ssh, "schoolserver", *push.split()], check=False)
+    assert (done.returncode, here.marked()) == (code, complete)
+
+
+def test_other_directories_complete_nothing(here: School) -> None:
+    assert here.push("documents").returncode == 0
+    assert not here.marked()
+
+
+def test_a_gate_that_is_killed_takes_its_jail_along_and_leaves_no_mark(here: School) -> None:
+    seconds = 1000 + os.getpid() % 1000
+    ssh = here.ssh(program=["/usr/bin/sleep", str(seconds)])
+    session = subprocess.Popen([ssh, "x", "rsync --server -ltre.i . datastore-current"], stdin=subprocess.DEVNULL)
+    lock = here.tree / ".state" / "lock"
+    wait_for(lambda: running(f"sleep {seconds}"))
+    assert locked(lock)
+    session.send_signal(signal.SIGKILL)
+    session.wait()
+    wait_for(lambda: not running(f"sleep {seconds}"))
+    wait_for(lambda: not locked(lock))
+    assert not here.marked()
+
+
+def running(command: str) -> bool:
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if (
+                process.read_bytes().replace(b"\0", b" ").strip().endswith(command.encode())
+                and b"bwrap" not in process.read_bytes()
+            ):
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return False
+
+
+def locked(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
+
+
+def test_a_second_session_of_the_tree_waits_and_is_then_refused(here: School) -> None:
+    with (here.tree / ".state" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert here.push().stderr.startswith("xs: another session of this laptop is still open")
+        assert here.rsync("-rlt", "schoolserver:datastore-latest/", "back").stderr.startswith(
+            "xs: the school server has no backup"
+        )
+
+
+def test_when_all_places_are_taken_the_laptop_is_told_when_to_come_back(here: School) -> None:
+    ann = here.register(ANN, 1)
+    with here.places(limit=1) as permission:
+        assert permission.seat({"tree": ANN}, ann.uid) == {"ok": True}
+        refused = here.push()
+        assert refused.stderr.startswith("xs: the school server is busy: try again in ")
+        permission.leave(ANN, last=True)
+        assert here.push().returncode == 0
+
+
+def test_a_session_holds_its_place_until_it_ends(here: School) -> None:
+    with here.places(limit=1) as permission:
+        assert here.push().returncode == 0
+        wait_for(lambda: permission._places.sessions == {})
+        ssh = here.ssh(program=["/usr/bin/sleep", "20"])
+        session = subprocess.Popen([ssh, "x", "rsync --server -ltre.i . documents"], stdin=subprocess.DEVNULL)
+        wait_for(lambda: permission._places.sessions == {JIM: 1})
+        session.kill()
+        session.wait()
+        wait_for(lambda: permission._places.sessions == {})
+
+
+def test_the_flag_of_a_complete_run_gives_its_lease_up(here: School) -> None:
+    with here.places(limit=1) as permission:
+        assert permission.answer("GET", f"/backup/1/available/{JIM}")[0] == "200 OK"
+        here.push()
+        assert permission._places.leases.keys() == {JIM}
+        here.flag()
+        wait_for(lambda: permission._places.leases == {})
+
+
+def test_while_the_permission_service_is_down_a_few_sessions_still_run() -> None:
+    held = [gate._place_alone() for _ in range(gate._PLACES_ALONE)]
+    with pytest.raises(Refusal, match="busy"):
+        gate._place_alone()
+    held.pop().close()
+    held.append(gate._place_alone())
+    for place in held:
+        place.close()
+
+
+HOSTILE = [
+    "", "sh", "id; id", "scp -t .", "/usr/lib/openssh/sftp-server", "rsync --server --daemon .",
+    "rsync --server --sender -ltre.i . /etc/passwd", "rsync --server -ltre.i --inplace . datastore-current",
+    "rsync --server -ltre.i . ../SHC22222222/datastore-current", "rsync --server -ltre.i . documents\nid",
+    "xs status\nid", "x" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", HOSTILE)
+def test_a_hostile_command_gets_one_line_and_126_and_changes_nothing(quiet: School, command: str) -> None:
+    before = files(quiet.tree)
+    done = quiet.ask(command)
+    assert (done.returncode, done.stdout) == (126, "")
+    assert done.stderr.startswith("xs: ")
+    assert done.stderr.count("\n") == 1
+    assert files(quiet.tree) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["-c"], ["-c", "gate"], ["-c", "gate ../etc"], ["-c", "sh"], ["-c", f"gate {JIM}; sh"],
+     ["-c", f"gate {JIM}\n"], ["-l"], [f"gate {JIM}"], ["-c", f"gate {JIM}", "x"], ["-i", f"gate {JIM}"], ["-c", JIM]],
+)  # fmt: skip
+def test_without_its_forced_command_the_gate_is_no_shell(quiet: School, arguments: list[str]) -> None:
+    quiet.ssh()
+    done = subprocess.run(
+        [PYTHON, "-IS", quiet.top / "gate", *arguments], capture_output=True, text=True, check=False,
+        env={"SSH_ORIGINAL_COMMAND": "xs status"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (126, "", 1)
+
+
+def test_a_learner_cannot_use_anothers_tree_even_with_a_forged_forced_command(here: School) -> None:
+    here.register(ANN, 1)
+    done = here.push(ssh=here.ssh(tree=ANN))
+    assert done.returncode != 0
+    assert files(here.house.users / ANN / "datastore-current") == {}
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc", "../../../etc", "datastore/../../..", "datastore", "datastore/x", "datastore/2026-11-23T101500Z"]
+)
+def test_a_latest_that_leads_elsewhere_is_not_followed(here: School, target: str) -> None:
+    (here.tree / "datastore-latest").symlink_to(target)
+    (here.tree / "datastore" / "2026-11-23T101500Z").symlink_to("/etc")
+    done = here.rsync("-rlt", "schoolserver:datastore-latest/", "back")
+    assert done.stderr.startswith("xs: ")
+    assert not (here.laptop / "back").exists()
+
+
+def test_a_link_in_an_own_document_is_sent_back_as_a_link_and_never_followed(here: School) -> None:
+    (here.laptop / "datastore" / "link").symlink_to("/etc/passwd")
+    (here.laptop / "datastore" / "up").symlink_to("../../../..")
+    with here.snapshots():
+        here.push()
+        assert here.rsync("-rlt", "schoolserver:datastore-latest/", "back").returncode == 0
+    assert os.readlink(here.laptop / "back" / "link") == "/etc/passwd"
+    assert (here.laptop / "back" / "up").is_symlink()
+
+
+def test_no_inherited_descriptor_but_the_lock_reaches_the_jail(here: School) -> None:
+    program = """
+import os, stat
+found = []
+for number in range(3, 300):
+    try:
+        found.append(stat.S_ISREG(os.fstat(number).st_mode))
+    except OSError:
+        pass
+print(found)
+"""
+    ssh = here.ssh(program=["/usr/bin/python3", "-IS", "-c", program])
+    leaked = [os.open(here.top, os.O_RDONLY) for _ in range(3)]
+    done = subprocess.run(
+        [ssh, "x", "rsync --server -ltre.i . documents"], capture_output=True, text=True, check=False, pass_fds=leaked
+    )
+    for descriptor in leaked:
+        os.close(descriptor)
+    assert done.stdout.strip() == "[True]"
+
+
+def test_limits_hold_in_the_jail(here: School) -> None:
+    program = """
+import os, resource
+for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
+    print(*resource.getrlimit(limit))
+print(os.nice(0))
+"""
+    ssh = here.ssh(program=["/usr/bin/python3", "-IS", "-c", program], file_bytes=12345)
+    done = subprocess.run([ssh, "x", "rsync --server -ltre.i . documents"], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["12345", "12345", "0", "0", "200", "200", "10"]
+
+
+@pytest.mark.parametrize("name", ["PIPE", "XFSZ"])
+def test_rsync_gets_the_signals_that_python_ignores(here: School, name: str) -> None:
+    ssh = here.ssh(program=["/usr/bin/sh", "-c", f"kill -{name} $$"])
+    done = subprocess.run([ssh, "x", "rsync --server -ltre.i . documents"], check=False)
+    assert done.returncode == 128 + signal.Signals[f"SIG{name}"]
+
+
+def test_a_file_that_is_too_large_ends_the_run_incomplete(here: School) -> None:
+    (here.laptop / "datastore" / "huge").write_bytes(os.urandom(2_000_000))
+    done = here.push(ssh=here.ssh(file_bytes=1_000_000))
+    assert done.returncode != 0
+    assert not here.marked()
+
+
+def test_a_session_that_takes_too_long_is_ended(here: School) -> None:
+    ssh = here.ssh(program=["/usr/bin/sleep", "60"], session_seconds=1)
+    started = time.monotonic()
+    done = subprocess.run([ssh, "x", "rsync --server -ltre.i . datastore-current"], check=False)
+    assert done.returncode == -signal.SIGALRM
+    assert time.monotonic() - started < 10
+    assert not here.marked()
+
+
+def test_status_and_history_answer_in_the_protocols_words(here: School) -> None:
+    assert json.loads(here.ask("xs status").stdout)["last_run"] is None
+    with here.snapshots():
+        here.push()
+    status = json.loads(here.ask("xs status").stdout)
+    stamp = here.stamps[0]
+    assert status["protocol"] == 1
+    assert status["approval"] == "none"
+    assert status["last_run"] == f"{stamp[:13]}:{stamp[13:15]}:{stamp[15:]}"
+    assert status["disk"]["full"] is False
+    history = json.loads(here.ask("xs history").stdout)
+    assert history["protocol"] == 1
+    assert history["trees"] == [
+        {"tree": JIM, "snapshots": [{"stamp": stamp, "pinned": False}], "best": stamp, "why": "newest"}
+    ]
+
+
+def test_when_the_school_server_is_full_the_child_hears_it(here: School) -> None:
+    full = json.loads(here.ask("xs status", full_percent=-1).stdout)
+    assert (full["disk"]["full"], full["message"]) == (True, "The school server is full. Please tell your teacher.")
+    roomy = json.loads(here.ask("xs status", full_percent=100).stdout)
+    assert (roomy["disk"]["full"], roomy["message"]) == (False, "")
+
+
+def test_a_ticket_is_one_line_with_a_link(here: School) -> None:
+    assert here.ask("xs ticket").stderr == "xs: the Journal page of the school server is not there: try again later\n"
+    asked = []
+
+    def answer(request: Message, uid: int) -> Message:
+        asked.append((request, uid))
+        return {"ok": True, "url": "http://schoolserver/t/x", "seconds": 600}
+
+    with here.listening("ticket") as listener:
+        threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+        assert here.ask("xs ticket").stdout == "http://schoolserver/t/x\n"
+    assert asked == [({"tree": JIM}, 20000)]
+
+
+def test_a_server_whose_account_is_damaged_says_nothing_of_its_inside(here: School) -> None:
+    (here.tree / accounts.FILE).unlink()
+    done = here.ask("xs status")
+    assert (done.returncode, done.stderr.count("\n")) == (126, 1)
+    assert "Traceback" not in done.stderr
+    assert str(here.top) not in done.stderr
