@@ -48,7 +48,9 @@ if ! cmp -s "$project/requirements.lock" "$venv/requirements.lock" || [ ! -x "$v
     echo "setup: making .venv with the locked versions"
     {
         "$python" -m venv --clear "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --require-hashes \
+        # The lock file is the whole answer. Without --no-deps pip looks for another one by itself, and fails on the
+        # day that a newer release of a package appears which the lock names without its extra.
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
             --requirement "$project/requirements.lock"
     } >"$log.pip" 2>&1 </dev/null || {
         tail -n 5 "$log.pip" >&2
