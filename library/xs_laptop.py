@@ -1,53 +1,81 @@
 #!/usr/bin/python
 # Copyright: (c) 2026, the XS founders
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Register laptops on a school server."""
+"""Say which laptops a school has, and whose they are."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: xs_laptop
-short_description: Register a laptop on a school server
+short_description: Say which laptops a school has, and whose they are
 description:
-  - Gives a laptop its tree, its login name and its key on the school server, as if it had registered itself, with the
-    same checks and the same words of refusal.
-  - A laptop that is registered already is left alone, but for its nick.
-  - A known serial with a new key gets a further tree. It sees nothing of the old one.
+  - Registers a laptop, puts it in store, forgets it, or says that it is the same child's as another one; of one laptop
+    or of a whole list in one task. The checks and the words of refusal are those of the registration service.
+  - Decides first and writes then. Where one line of a list is refused, nothing is changed, and the message has a line
+    for each.
+  - A known serial with a new key gets a further tree. It sees nothing of the old one until O(joins) says so.
+  - Who is listed here may register whatever O(xs_registration_newcomers) says.
 version_added: "0.1.0"
 options:
   serial:
     description:
       - The laptop's serial number; it becomes its login name.
     type: str
-    required: true
   nick:
     description:
       - What the child is called on the laptop. When left out, a nick that the laptop sent itself stays.
     type: str
   uuid:
     description:
-      - The laptop's uuid, as the laptop sends it.
+      - The laptop's uuid, as the laptop sends it. Needed beside O(pubkey).
     type: str
-    required: true
   pubkey:
     description:
       - The laptop's public key, as in C(owner.key.pub), with or without the type in front.
+      - When left out, the laptop registers itself; until then it is in RV(waiting), and what else is said of it waits.
     type: str
-    required: true
+  class:
+    description:
+      - The school class that the child is in. When left out, it stays as it is.
+    type: str
+  joins:
+    description:
+      - The serial (or the tree) of a laptop of the same child. A reflashed laptop then writes its old tree again, a
+        replaced one reads the old documents beside its own. An empty text takes that back.
+    type: str
   state:
     description:
-      - V(present) registers the laptop.
+      - V(present) registers the laptop, and takes it out of store.
+      - V(retired) puts it in store. Its key opens nothing, its documents stay the child's.
+      - V(absent) forgets it. Its documents stay, unless O(documents) says otherwise.
     type: str
-    choices: [present]
+    choices: [present, absent, retired]
     default: present
+  documents:
+    description:
+      - What becomes of the documents of a laptop that is V(absent). With V(delete_for_ever) nothing brings them back;
+        RV(documents_deleted) says how many they were.
+    type: str
+    choices: [keep, delete_for_ever]
+    default: keep
+  laptops:
+    description:
+      - A list of laptops, each a dictionary of O(serial), O(nick), O(uuid), O(pubkey), O(class), O(joins) and O(state).
+    type: list
+    elements: dict
+  csv:
+    description:
+      - The same as the text of a spreadsheet saved as CSV, whose first line names the columns. An empty cell says
+        nothing.
+    type: str
 attributes:
   check_mode:
     description:
       - Says what would change and changes nothing.
-      - Where the school server is not set up yet, it says that it would register the laptop.
+      - Where the school server is not set up yet, it says that it would register the laptops.
     support: full
   diff_mode:
-    description: Shows account.json before and after.
+    description: Shows every account.json that changes, before and after.
     support: full
 requirements:
   - The Debian package C(schoolserver) on the host; the role M(xs_package) installs it.
@@ -58,24 +86,45 @@ author:
 EXAMPLES = r"""
 - name: Register the laptops on the school's list
   xs_laptop:
-    serial: "{{ item.serial }}"
-    nick: "{{ item.nick | default(omit) }}"
-    uuid: "{{ item.uuid }}"
-    pubkey: "{{ item.pubkey }}"
-  loop: "{{ xs_registration_laptops }}"
+    laptops: "{{ xs_registration_laptops }}"
+
+- name: The same from a spreadsheet on the controller
+  xs_laptop:
+    csv: "{{ lookup('ansible.builtin.file', 'laptops.csv') }}"
+
+- name: Jocinta got a new laptop for her broken one
+  xs_laptop:
+    serial: SHC00000022
+    joins: SHC00000011
+
+- name: The broken one goes into store
+  xs_laptop:
+    serial: SHC00000011
+    state: retired
 """
 
 RETURN = r"""
 login:
   description: The name with which the laptop logs in.
-  returned: when the package is installed
+  returned: for one laptop that is registered
   type: str
   sample: SHC12345678
 tree:
-  description: The directory below /library/users that the laptop's key writes.
-  returned: when the package is installed
+  description: The directory below /library/users that registering it made, or had made.
+  returned: for one laptop that is registered
   type: str
   sample: SHC12345678
+waiting:
+  description: Serials without a key that have not registered yet.
+  returned: when the package is installed
+  type: list
+  elements: str
+  sample: [SHC00000033]
+documents_deleted:
+  description: How many documents were deleted for ever; in check mode, how many would be.
+  returned: when O(documents=delete_for_ever)
+  type: int
+  sample: 812
 """
 
 from datetime import UTC, datetime
@@ -84,63 +133,118 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from schoolserver import accounts, identity, paths, registrar
+    from schoolserver import accounts, acts, cli_laptop, erasure, house, paths, registrar, school_list
+    from schoolserver.audit import Who
     from schoolserver.errors import Refusal
+    from schoolserver.house import House
+    from schoolserver.learners import Learners
 
     INSTALLED = True
 except ImportError:  # a bare host: check mode still has to tell the truth there
     INSTALLED = False
 
 OPTIONS: dict[str, Any] = {
-    "serial": {"type": "str", "required": True},
+    "serial": {"type": "str"},
     "nick": {"type": "str"},
-    "uuid": {"type": "str", "required": True},
-    "pubkey": {"type": "str", "required": True, "no_log": False},
-    "state": {"type": "str", "choices": ["present"], "default": "present"},
+    "uuid": {"type": "str"},
+    "pubkey": {"type": "str", "no_log": False},
+    "class": {"type": "str"},
+    "joins": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent", "retired"], "default": "present"},
+    "documents": {"type": "str", "choices": ["keep", "delete_for_ever"], "default": "keep"},
+    "laptops": {"type": "list", "elements": "dict"},
+    "csv": {"type": "str"},
 }
+OF_ONE = ("nick", "uuid", "pubkey", "class", "joins")
 
 
-def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Register the laptop in `params` unless `check_mode`; return the module's result; raise Refusal or OSError."""
-    message = {name: params[name] for name in ("serial", "nick", "uuid", "pubkey")}
-    known = registrar.consistent(accounts.read_all(paths.USERS))
-    if message["nick"] is None:
-        message["nick"] = nick_of(identity.parse_key(params["pubkey"]), known)
-    plan = registrar.decide(known, registrar.check(message), datetime.now(UTC))
-    before = known.accounts.get(plan.account.tree)
-    if plan.changed and not check_mode:
-        plan = registrar.register(message)
-    header = str(paths.USERS / plan.account.tree / accounts.FILE)
+def entries(params: dict[str, Any]) -> list[school_list.Entry]:
+    """Return the lines that `params` ask for; raise Refusal."""
+    if params["laptops"] is not None:
+        return [school_list.from_mapping(line) for line in params["laptops"]]
+    if params["csv"] is not None:
+        return [school_list.from_mapping(line) for line in school_list.parse_csv(params["csv"])]
+    return [school_list.from_mapping({name: params[name] for name in school_list.COLUMNS})]
+
+
+def apply_list(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Make the laptops in `params` as they are wanted, or with `check_mode` plan it; raise Refusal or OSError."""
+    lines, rules, act = entries(params), registrar.load_own_rules(), acts.Act(who(), datetime.now(UTC))
+    wanted: list[school_list.Wanted] = []
+
+    def decide(known: accounts.Known) -> acts.Change:
+        wanted[:] = [school_list.decide(known, lines, rules, act)]
+        return wanted[0].change
+
+    change = acts.carry_out(House(), act, decide, check_mode)
+    result = {**said(change), "waiting": list(wanted[0].waiting)}
+    if params["serial"] and wanted[0].accounts:
+        ((login, account),) = wanted[0].accounts
+        result |= {"login": login, "tree": account.tree}
+    return result
+
+
+def delete(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Forget the laptop in `params` and delete its documents unless `check_mode`; raise Refusal or OSError."""
+    known = house.read(House())
+    if Learners(known.accounts).holder(params["serial"]) is None and params["serial"] not in known.accounts:
+        return {"changed": False, "waiting": [], "documents_deleted": 0}
+    planned = acts.remove(House(), params["serial"], who(), documents=True, check=True)
+    number = erasure.count(paths.USERS, [after.tree for _, after in planned.steps])
+    if not check_mode:
+        acts.remove(House(), params["serial"], who(), documents=True)
+    before = "".join(accounts.to_json(one) for one, _ in planned.steps if one)
     return {
-        "changed": plan.changed,
-        "login": plan.login,
-        "tree": plan.account.tree,
-        "diff": {
-            "before_header": header,
-            "after_header": header,
-            "before": accounts.to_json(before) if before else "",
-            "after": accounts.to_json(plan.account),
-        },
+        "changed": True, "waiting": [], "documents_deleted": number, "msg": planned.said,
+        "diff": {"before": before, "after": ""},
+    }  # fmt: skip
+
+
+def said(change: acts.Change) -> dict[str, Any]:
+    """Return `change` as Ansible shows it."""
+    steps = [(before, after) for before, after in change.steps if before != after]
+    return {
+        "changed": bool(steps),
+        "diff": [
+            {
+                "before_header": str(paths.USERS / after.tree / accounts.FILE),
+                "after_header": str(paths.USERS / after.tree / accounts.FILE),
+                "before": accounts.to_json(before) if before else "",
+                "after": accounts.to_json(after),
+            }
+            for before, after in steps
+        ],
     }
 
 
-def nick_of(key: identity.Key, known: accounts.Known) -> str:
-    """Return the nick that the laptop with `key` has among the `known` accounts; "" when it has none."""
-    mine = (one.nick for one in known.accounts.values() if any(its.blob == key.blob for its in one.keys))
-    return next(mine, "")
+def who() -> Who:
+    """Return who runs this playbook, for the audit trail."""
+    person = cli_laptop.who_am_i()
+    return Who(f"{person.name} with Ansible", person.place)
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=OPTIONS,
+        supports_check_mode=True,
+        mutually_exclusive=[("serial", "laptops", "csv")],
+        required_one_of=[("serial", "laptops", "csv")],
+        required_together=[("uuid", "pubkey")],
+        required_by=dict.fromkeys(OF_ONE, "serial"),
+    )
+    delete_all = module.params["documents"] == "delete_for_ever"
+    if delete_all and (module.params["state"] != "absent" or not module.params["serial"]):
+        module.fail_json(msg="documents: delete_for_ever goes with one serial and state: absent")
     if not INSTALLED or not paths.USERS.is_dir():
         if module.check_mode:
-            module.exit_json(changed=True, msg="the school server is not set up yet: would register the laptop")
+            module.exit_json(changed=True, msg="the school server is not set up yet: would register the laptops")
         module.fail_json(msg="the school server is not set up here: run playbooks/site.yml first")
     try:
-        module.exit_json(**run(module.params, module.check_mode))
+        do = delete if delete_all else apply_list
+        module.exit_json(**do(module.params, module.check_mode))
     except (Refusal, OSError) as error:
-        module.fail_json(msg=f"{module.params['serial']}: {error}")
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

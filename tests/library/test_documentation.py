@@ -35,8 +35,10 @@ def facts(option: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_use_options_that_exist(name: str) -> None:
     module = importlib.import_module(name)
-    for task in yaml.safe_load(module.EXAMPLES):
-        assert set(task[name]) <= set(module.OPTIONS)
+    used = [task[name] or {} for task in yaml.safe_load(module.EXAMPLES) if name in task]
+    assert used
+    for options in used:
+        assert set(options) <= set(module.OPTIONS)
 
 
 @pytest.mark.parametrize("name", MODULES)

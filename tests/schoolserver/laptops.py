@@ -7,10 +7,10 @@ import base64
 import struct
 from datetime import UTC, datetime
 
-from schoolserver import registrar
+from schoolserver import policy
 from schoolserver.accounts import Known
 from schoolserver.identity import Key, parse_key
-from schoolserver.registrar import Request
+from schoolserver.policy import Request
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -61,6 +61,6 @@ def after(*requests: Request) -> Known:
     """What is known after these registrations, one after the other."""
     known = Known()
     for each in requests:
-        plan = registrar.decide(known, each, NOW)
+        plan = policy.decide(known, each, NOW)
         known = known.plus(plan.account)
     return known

@@ -36,13 +36,14 @@ def test_an_account_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_the_file_is_what_the_architecture_page_says() -> None:
     assert list(json.loads(accounts.to_json(JIM))) == [
         "format", "tree", "learner", "names", "uid", "keys", "nick", "uuid", "registered", "approvals",
+        "retired", "class",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": accounts.FORMAT + 1},
         {"uid": 0},
         {"uid": "20000"},
         {"uid": True},
@@ -56,6 +57,10 @@ def test_the_file_is_what_the_architecture_page_says() -> None:
         {"nick": None},
         {"registered": "\ud800"},
         {"approvals": [1]},
+        {"approvals": [{"did": "blessed", "tree": "SHC11111111", "when": "", "by": ""}]},
+        {"approvals": [{"did": "joined", "tree": "../x", "when": "", "by": ""}]},
+        {"class": None},
+        {"retired": True},
     ],
     ids=str,
 )

@@ -27,9 +27,9 @@ from laptops import ANN, JIM
 from schoolserver import accounts, gate, local_socket, registrar, snapshot
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
+from schoolserver.house import House
 from schoolserver.local_socket import Message
 from schoolserver.permission import Permission
-from schoolserver.registrar import House
 from schoolserver.settings import Accounts
 
 UID = 20000
@@ -47,7 +47,7 @@ import functools, sys
 from pathlib import Path
 sys.path.insert(0, {package!r})
 from schoolserver import gate, jail, paths, settings
-paths.USERS, paths.SOCKETS = Path({users!r}), Path({sockets!r})
+paths.USERS, paths.SOCKETS, paths.LEARNERS = Path({users!r}), Path({sockets!r}), Path({learners!r})
 settings.PARTS["accounts"] = functools.partial(settings.Accounts, **{limits!r})
 gate._LOCK_SECONDS, gate._REPORT_SECONDS, gate._PLACE_SECONDS = 0.3, 5.0, 5.0
 program, real = {program!r}, jail.argv
@@ -75,6 +75,7 @@ class School:
 
     def ssh(self, tree: str = JIM, uid: int = UID, program: list[str] | None = None, **limits: int) -> Path:
         names = {"users": str(self.house.users), "sockets": str(self.top / "run"), "package": str(self.package)}
+        names["learners"] = str(self.house.learners)
         gate_script, script = self.top / "gate", self.top / "ssh"
         gate_script.write_text(GATE.format(**names, limits=limits, program=program))
         script.write_text(SSH.format(python=PYTHON, uid=uid, gate=str(gate_script), tree=tree))

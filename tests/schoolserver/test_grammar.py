@@ -39,6 +39,9 @@ SPOKEN = {
     f"rsync --server --sender -ltre.iLs --timeout=60 . keepsakes/{UID}/{STAMP}": Pull(
         f"keepsakes/{UID}/{STAMP}", ("-ltre.iLs", "--timeout=60"), ""
     ),
+    f"rsync --server --sender -ltre.iLs . trees/SHC12345678.2/datastore/{STAMP}/": Pull(
+        f"datastore/{STAMP}", ("-ltre.iLs",), "/", "SHC12345678.2"
+    ),
     "rsync --server -rtlze. --partial --delete . documents/": Push(
         "documents", ("-rtlze.", "--partial", "--delete"), "/"
     ),
@@ -132,7 +135,10 @@ REFUSED = [
         f"datastore/.{STAMP}.new", "datastore-latest/..", "datastore-latest/../", "datastore-latest//", "keepsakes",
         f"keepsakes/{UID}",
         f"keepsakes/../{STAMP}", f"keepsakes/{UID}/{STAMP}/data", f"keepsakes/{UID.upper()}/{STAMP}",
-        f"trees/SHC12345678/datastore/{STAMP}/",
+        f"trees/SHC12345678/datastore/{STAMP}/../../x/",
+        f"trees/../datastore/{STAMP}/",
+        f"trees/SHC12345678/keepsakes/{UID}/{STAMP}/",
+        "trees/SHC12345678/datastore-latest/",
         f"/library/users/SHC12345678/datastore/{STAMP}", "datastore-latest datastore-latest", "datastore-*/",
         "::module", "host:datastore-latest",
         "/var/lib/ds-backup/completion/SHC12345678",
@@ -184,6 +190,7 @@ COMMANDS = st.one_of(
 PIECES = re.compile(
     r"-[ltrzv]{1,5}e\.[A-Za-z]{0,20}|--timeout=[1-9][0-9]{0,2}|--delete|--partial|--sender|--temp-dir|/tmp|\.|-p"
     r"|--chmod=D755,F644|(datastore-current|documents|power-logs|datastore-latest)/?|datastore/[-0-9TZ]{18}/?"
+    r"|trees/[A-Z]{3}[A-Za-z0-9]{8}(\.[1-9][0-9]*)?/datastore/[-0-9TZ]{18}/?"
     r"|keepsakes/[-0-9a-f]{36}/[-0-9TZ]{18}/?|/var/lib/ds-backup/completion/[A-Z]{3}[A-Za-z0-9]{8}",
     re.ASCII,
 )
@@ -220,7 +227,8 @@ def test_whatever_is_accepted_is_what_was_sent_word_for_word(command: str) -> No
             assert command == f"xs {verb}"
         case Push(destination, words, slash):
             assert command == f"rsync --server {' '.join(words)} . {destination}{slash}"
-        case Pull(source, words, slash):
+        case Pull(source, words, slash, tree):
+            source = f"trees/{tree}/{source}" if tree else source
             assert command == f"rsync --server --sender {' '.join(words)} . {source}{slash}"
         case Flag(serial, words):
             path = f". /var/lib/ds-backup/completion/{serial}"

@@ -87,7 +87,7 @@ def page(library: Path) -> Page:
     school.write_document(tree / "datastore-current", ONE, b"second words", 1_790_000_099, title="My story")
     school.remove_document(tree / "datastore-current", TWO)
     run(tree, 1)
-    return Page(library / "users", file, Tickets(600, 3600), lambda: 0.0)
+    return Page(library / "users", file, Tickets(600, 3600), library / "registry.db", lambda: 0.0)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def browser(page: Page) -> Browser:
 
 def test_without_a_ticket_the_page_says_how_to_open_it(page: Page) -> None:
     stranger = Browser(page)
-    for url in ("/journal/", f"/journal/document/{ONE}", f"/journal/document/{ONE}/{S1}/a.xoj"):
+    for url in ("/journal/", f"/journal/document/{ONE}", f"/journal/document/{ONE}/{TREE}/{S1}/a.xoj"):
         answer = stranger.get(url)
         assert answer.status == 403
         assert "ask your teacher for a link" in answer.text
@@ -144,7 +144,7 @@ def test_a_document_shows_its_versions_newest_first(browser: Browser) -> None:
 @pytest.mark.parametrize(("stamp", "words"), [(S1, b"first words"), (S2, b"second words")])
 def test_a_version_comes_down_as_a_bundle(browser: Browser, stamp: str, words: bytes) -> None:
     text = browser.get(f"/journal/document/{ONE}").text
-    link = re.search(rf'href="(/journal/document/{ONE}/{stamp}/[^"]*\.xoj)"', text)
+    link = re.search(rf'href="(/journal/document/{ONE}/{TREE}/{stamp}/[^"]*\.xoj)"', text)
     assert link is not None
     answer = browser.get(link[1])
     assert answer.headers["Content-Type"] == "application/vnd.olpc-journal-entry"
@@ -158,22 +158,22 @@ def test_a_deleted_document_comes_down_from_its_keepsake(browser: Browser, page:
     tree = page.users / TREE
     rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], page.catalog)
     assert documents(browser.get("/journal/?show=gone")) == [(TWO, "yes")]
-    answer = browser.get(f"/journal/document/{TWO}/{S1}/a.xoj")
+    answer = browser.get(f"/journal/document/{TWO}/{TREE}/{S1}/a.xoj")
     assert (answer.status, zipfile.ZipFile(io.BytesIO(answer.body)).read(f"{TWO}/{TWO}")) == (200, b"")
-    assert browser.get(f"/journal/document/{ONE}/{S1}/a.xoj").status == 404
+    assert browser.get(f"/journal/document/{ONE}/{TREE}/{S1}/a.xoj").status == 404
 
 
 def test_a_keepsake_that_went_a_moment_ago_is_missing_and_not_empty(browser: Browser, page: Page) -> None:
     tree = page.users / TREE
     rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], page.catalog)
     (tree / "keepsakes" / TWO / S1).rename(tree / "keepsakes" / TWO / f".{S1}.new")
-    assert browser.get(f"/journal/document/{TWO}/{S1}/a.xoj").status == 404
+    assert browser.get(f"/journal/document/{TWO}/{TREE}/{S1}/a.xoj").status == 404
 
 
 def test_a_preview_is_a_png_or_nothing(browser: Browser) -> None:
-    answer = browser.get(f"/journal/document/{ONE}/{S2}/preview.png")
+    answer = browser.get(f"/journal/document/{ONE}/{TREE}/{S2}/preview.png")
     assert (answer.headers["Content-Type"], answer.body) == ("image/png", school.PNG)
-    assert browser.get(f"/journal/document/{TWO}/{S1}/preview.png").status == 404
+    assert browser.get(f"/journal/document/{TWO}/{TREE}/{S1}/preview.png").status == 404
 
 
 def test_a_hostile_title_is_words_and_nothing_else(browser: Browser) -> None:
@@ -185,7 +185,12 @@ def test_a_hostile_title_is_words_and_nothing_else(browser: Browser) -> None:
 
 
 def test_every_answer_keeps_the_browser_from_running_or_telling_anything(browser: Browser) -> None:
-    for url in ("/journal/", f"/journal/document/{ONE}", f"/journal/document/{ONE}/{S2}/preview.png", "/journal/no"):
+    for url in (
+        "/journal/",
+        f"/journal/document/{ONE}",
+        f"/journal/document/{ONE}/{TREE}/{S2}/preview.png",
+        "/journal/no",
+    ):
         headers = browser.get(url).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'; img-src 'self';")
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -195,7 +200,7 @@ def test_every_answer_keeps_the_browser_from_running_or_telling_anything(browser
 
 def test_nobody_reaches_anothers_documents(browser: Browser) -> None:
     assert "Secret" not in browser.get("/journal/").text
-    for url in (f"/journal/document/{OTHERS}", f"/journal/document/{OTHERS}/{S1}/a.xoj"):
+    for url in (f"/journal/document/{OTHERS}", f"/journal/document/{OTHERS}/{TREE}/{S1}/a.xoj"):
         answer = browser.get(url)
         assert answer.status == 404
         assert b"secret" not in answer.body.lower()
@@ -203,8 +208,8 @@ def test_nobody_reaches_anothers_documents(browser: Browser) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "..", "document/", "document/x", f"document/{ONE}/", f"document/{ONE}/x/a.xoj", f"document/{ONE}/{S1}/data",
-     f"document/{ONE}/../a.xoj", f"document/../../{ONE}/{S1}/a.xoj", "static/../journal.py", "%ff%00", "?page=-1",
+    ["", "..", "document/", "document/x", f"document/{ONE}/", f"document/{ONE}/{TREE}/x/a.xoj", f"document/{ONE}/{TREE}/{S1}/data",
+     f"document/{ONE}/../a.xoj", f"document/../../{ONE}/{TREE}/{S1}/a.xoj", "static/../journal.py", "%ff%00", "?page=-1",
      "?page=99999999999999999999", "?page=²", "?show=%00"],
 )  # fmt: skip
 def test_odd_addresses_get_a_page_of_ours(browser: Browser, path: str) -> None:
@@ -213,7 +218,7 @@ def test_odd_addresses_get_a_page_of_ours(browser: Browser, path: str) -> None:
 
 def test_only_reading_is_possible(browser: Browser) -> None:
     assert browser.get("/journal/", "POST").status == 405
-    head = browser.get(f"/journal/document/{ONE}/{S2}/a.xoj", "HEAD")
+    head = browser.get(f"/journal/document/{ONE}/{TREE}/{S2}/a.xoj", "HEAD")
     assert (head.status, head.body) == (200, b"")
 
 
@@ -283,7 +288,7 @@ def test_waitress_serves_a_large_bundle_over_the_socket_that_systemd_passes(page
     opened = connection.getresponse()
     opened.read()
     cookie = str(opened.headers["Set-Cookie"]).partition(";")[0]
-    connection.request("GET", f"/journal/document/{ONE}/{stamp}/a.xoj", headers={"Cookie": cookie})
+    connection.request("GET", f"/journal/document/{ONE}/{TREE}/{stamp}/a.xoj", headers={"Cookie": cookie})
     response = connection.getresponse()
     body = response.read()
     assert len(body) == int(str(response.headers["Content-Length"]))

@@ -70,7 +70,8 @@ def test_a_laptop_registers_and_is_told_where_to_back_up(server: Server, path: s
         "backuppath": "backup",
     }
     serial, nick, uuid, pubkey = ARGUMENTS
-    assert server.asked == [{"op": "register", "serial": serial, "nick": nick, "uuid": uuid, "pubkey": pubkey}]
+    sent = {"serial": serial, "nick": nick, "uuid": uuid, "pubkey": pubkey}
+    assert server.asked == [{"op": "register", **sent, "address": "127.0.0.1"}]
 
 
 def test_a_refusal_is_a_struct_that_the_laptop_understands(server: Server) -> None:

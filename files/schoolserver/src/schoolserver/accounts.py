@@ -10,12 +10,13 @@ from typing import Any
 
 from schoolserver import durable
 from schoolserver.errors import Refusal
-from schoolserver.identity import check_nick, parse_key
+from schoolserver.identity import check_class, check_nick, parse_key
 from schoolserver.names import TREE
 
 FILE = "account.json"
-FORMAT = 1
+FORMAT = 2  # 1 had no class and no retired
 FIRST_UID, LAST_UID = 20000, 59999
+JOINED, HANDED_ON = "joined", "handed-on"
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,30 @@ class AccountKey:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """What a person said of this tree, or the school's rule in a person's stead."""
+
+    did: str  # JOINED to the learner `tree`; or HANDED_ON: its laptop's names and keys were `tree`'s until then
+    tree: str
+    when: str  # server time, UTC
+    by: str  # who said so, and from where
+
+
+@dataclass(frozen=True)
 class Account:
     """One tree: whose it is, who may write it."""
 
     tree: str  # its directory's name
-    learner: str  # the learner's first tree
+    learner: str  # this tree, or the one it was joined to: the line that an approval writes (learners.py reads it)
     names: tuple[str, ...]  # login names; a further tree has none of its own and uses its serial's
     uid: int  # and gid; shared by a serial's further trees
     keys: tuple[AccountKey, ...]
     nick: str
     uuid: str
     registered: str  # server time, UTC, like 2026-11-23T10:00:00Z
-    approvals: tuple[dict[str, Any], ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    class_name: str = ""  # "class" in the file: the school's own word, such as 4B
+    retired: str = ""  # server time since when the laptop is in store, "" while it is in use
 
     @property
     def serial(self) -> str:
@@ -62,7 +75,9 @@ class Known:
 
 def to_json(account: Account) -> str:
     """Return the text of `account`'s account.json."""
-    return json.dumps({"format": FORMAT, **asdict(account)}, indent=1, ensure_ascii=False) + "\n"
+    data = asdict(account)
+    data["class"] = data.pop("class_name")
+    return json.dumps({"format": FORMAT, **data}, indent=1, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, tree: str) -> Account:
@@ -71,8 +86,10 @@ def from_json(text: str, tree: str) -> Account:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refusal("it is not JSON") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or data.get("format") not in (1, FORMAT):
         raise Refusal(f"its format is not {FORMAT}: a newer server may have written it")
+    if data["format"] == 1:
+        data = {**data, "class": "", "retired": "", "approvals": []}
     try:
         account = Account(
             tree=_text(data["tree"]),
@@ -83,7 +100,9 @@ def from_json(text: str, tree: str) -> Account:
             nick=check_nick(_text(data["nick"])),
             uuid=_text(data["uuid"]),
             registered=_text(data["registered"]),
-            approvals=tuple(dict(approval) for approval in data["approvals"]),
+            approvals=tuple(_approval(approval) for approval in data["approvals"]),
+            class_name=check_class(_text(data["class"])),
+            retired=_text(data["retired"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(f"a field is missing or wrong: {error}") from error
@@ -121,6 +140,13 @@ def write(users: Path, account: Account) -> None:
 def _key(value: Any) -> AccountKey:
     key = parse_key(f"{_text(value['type'])} {_text(value['blob'])}")
     return AccountKey(key.type, key.blob, _text(value["since"]))
+
+
+def _approval(value: Any) -> Approval:
+    approval = Approval(*(_text(value[name]) for name in ("did", "tree", "when", "by")))
+    if approval.did not in (JOINED, HANDED_ON) or not TREE.fullmatch(approval.tree):
+        raise ValueError(f"{approval.did!r} is no approval")
+    return approval
 
 
 def _text(value: Any) -> str:

@@ -84,6 +84,15 @@ def forget(file: Path, tree: Path, stamp: str) -> None:
         _forget(database, tree.name, stamp)
 
 
+def forget_tree(file: Path, tree: str) -> None:
+    """Take all of `tree` out of the catalog; what is not there is no error."""
+    if not file.exists():
+        return
+    with _writing(file) as database:
+        for table in ("versions", "snapshots", "keepsakes"):
+            database.execute(f"DELETE FROM {table} WHERE tree = ?", (tree,))  # noqa: S608  our own names
+
+
 def reading(file: Path = paths.CATALOG) -> sqlite3.Connection:
     """Return a read-only connection with named columns; raise sqlite3.Error when there is no catalog."""
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)

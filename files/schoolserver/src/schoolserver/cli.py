@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sqlite3
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import __version__, catalog, local_socket, paths, registry, rotation, settings
+from schoolserver import __version__, catalog, cli_laptop, local_socket, paths, registry, rotation, settings
 from schoolserver.errors import Refusal
 
 
@@ -21,23 +19,6 @@ def page(arguments: argparse.Namespace) -> None:
     tree = _tree(arguments.serial)
     answer = _ask("ticket", {"tree": tree})
     print(answer["url"])
-
-
-def laptop_list(arguments: argparse.Namespace) -> None:
-    """Print every tree with its login names, nick and newest snapshot."""
-    rows = [
-        {**asdict(row), "latest": _latest(row.tree)} for row in sorted(registry.rows(), key=lambda row: row.registered)
-    ]
-    if arguments.json:
-        print(json.dumps({"laptops": rows}, indent=1))
-        return
-    table = [("TREE", "LOGS IN AS", "NICK", "REGISTERED", "LATEST BACKUP")]
-    for row in rows:
-        names = " ".join(row["names"]) or row["tree"].partition(".")[0]
-        table.append((row["tree"], names, _printable(row["nick"]), row["registered"], row["latest"] or "none yet"))
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def rotate(arguments: argparse.Namespace) -> None:
@@ -76,10 +57,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("serial", help="the laptop's serial, or a tree such as SHC12345678.2")
     verb.set_defaults(run=page)
 
-    laptops = verbs.add_parser("laptop", help="who is registered").add_subparsers(required=True, metavar="verb")
-    verb = laptops.add_parser("list", help="list the laptops")
-    verb.add_argument("--json", action="store_true", help="for programs")
-    verb.set_defaults(run=laptop_list)
+    cli_laptop.add_verbs(verbs.add_parser("laptop", help="who is registered, and whose laptop is whose"))
 
     verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
     verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
@@ -126,15 +104,3 @@ def _ask(part: str, request: local_socket.Message) -> local_socket.Message:
     if not answer.get("ok"):
         raise Refusal(str(answer.get("error")))
     return answer
-
-
-def _latest(tree: str) -> str | None:
-    try:
-        return os.readlink(paths.USERS / tree / "datastore-latest").rpartition("/")[2]
-    except OSError:
-        return None
-
-
-def _printable(text: str) -> str:
-    # A nick is a laptop's choice: escape sequences in it would run in the technician's terminal.
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -69,7 +69,8 @@ def trees(users: Path) -> list[Path]:
         found = sorted(users.iterdir())
     except FileNotFoundError:
         return []
-    return [tree for tree in found if (tree / "datastore").is_dir() and not tree.is_symlink()]
+    named = [tree for tree in found if not tree.name.startswith(".")]  # those are being made, or deleted
+    return [tree for tree in named if (tree / "datastore").is_dir() and not tree.is_symlink()]
 
 
 def snapshots(tree: Path) -> list[str]:

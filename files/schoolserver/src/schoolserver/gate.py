@@ -28,6 +28,7 @@ _LOCK_SECONDS = 10.0  # a snapshot of the run before takes far less
 _PLACE_SECONDS = 5.0
 _REPORT_SECONDS = 10.0
 _PLACES_ALONE = 4  # sessions at once while the permission service is down
+_MOST_SEEDS = 10  # rsync takes twenty
 _PROCESSES = 200  # of one learner at once, all sessions together: a session has six, a fork bomb stops here
 _COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
 _INCOMING = "datastore-current"
@@ -64,11 +65,12 @@ def _session(arguments: list[str], command: str) -> int:
     if isinstance(request, Xs):
         from schoolserver import verbs
 
-        print(verbs.answer(request.verb, tree))
+        print(verbs.answer(request.verb, tree, _trees(tree)))
         return 0
     if isinstance(request, Pull):
+        source = _source(tree, request)
         place = _take_place(tree)
-        code = _run(jail.argv(request, _source(tree, request.source), limits.idle_seconds))
+        code = _run(jail.argv(request, source, limits.idle_seconds))
         place.close()
         return code
     return _receive(tree, request, limits.idle_seconds)
@@ -92,7 +94,7 @@ def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
         os.unlink(_MARK, dir_fd=state)  # after a crash, half a run must not look like a complete one
         os.fsync(state)
     destination = f"{top}/{request.destination}" if isinstance(request, Push) else ""
-    code = _run(jail.argv(request, destination, idle_seconds))
+    code = _run(jail.argv(request, destination, idle_seconds, _seeds(tree) if run else ()))
     completed = run and code in _COMPLETE
     if completed:
         _sync(destination)
@@ -107,19 +109,59 @@ def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
     return code
 
 
-def _source(tree: str, path: str) -> str:
-    """Return the directory behind a pull's `path`. All that is on the way belongs to root: no laptop can swap it."""
-    top = f"{paths.USERS}/{tree}"
-    if path == "datastore-latest":
-        # Resolved here: in the jail root's links look like nobody's, and rsync 3.5 refuses those.
+def _trees(tree: str) -> list[str]:
+    """Return all trees of the learner of `tree`, as the registrar wrote them down (house.House.learners)."""
+    try:
+        with open(f"{paths.LEARNERS}/{tree}", encoding="ascii") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return [tree]
+
+
+def _seeds(tree: str) -> list[str]:
+    """Return the newest snapshots of the learner's other trees.
+
+    A replaced laptop that got its documents back finds them here, and sends only what differs.
+    """
+    found = []
+    for other in _trees(tree):
         try:
-            path = os.readlink(f"{top}/{path}")
-        except FileNotFoundError as error:
-            raise Refusal("the school server has no backup of this laptop yet") from error
-        directory, _, stamp = path.partition("/")
-        if directory != "datastore" or not stamps.is_stamp(stamp):
-            raise Refusal("datastore-latest on the school server is damaged: ask the school's technician")
-    at = top
+            latest = _latest(other) if other != tree else ""
+        except (OSError, Refusal) as error:  # then more is sent; nothing else depends on it
+            syslog.syslog(syslog.LOG_WARNING, f"{tree}: {other} cannot be read: {error}")
+            continue
+        if latest:
+            found.append(f"{paths.USERS}/{other}/{latest}")
+    return found[:_MOST_SEEDS]
+
+
+def _latest(tree: str) -> str:
+    """Return `datastore/<stamp>` of the newest snapshot of `tree`, "" when there is none; raise Refusal if damaged."""
+    try:
+        # Resolved here: in the jail root's links look like nobody's, and rsync 3.5 refuses those.
+        path = os.readlink(f"{paths.USERS}/{tree}/datastore-latest")
+    except FileNotFoundError:
+        return ""
+    directory, _, stamp = path.partition("/")
+    if directory != "datastore" or not stamps.is_stamp(stamp):
+        raise Refusal("datastore-latest on the school server is damaged: ask the school's technician")
+    return path
+
+
+def _source(tree: str, request: Pull) -> str:
+    """Return the directory behind `request`. All that is on the way belongs to root: no laptop can swap it."""
+    trees, path = _trees(tree), request.source
+    if request.tree and request.tree not in trees:
+        # Not only "no": whether such a tree exists is nobody else's business.
+        raise Refusal(f"{request.tree} is no tree of this laptop's child")
+    tree = request.tree or tree
+    if path == "datastore-latest":
+        path = _latest(tree)
+        if not path:  # a replaced laptop that has backed up nothing yet means what its child had
+            path, tree = max((_latest(one), one) for one in trees)
+        if not path:
+            raise Refusal("the school server has no backup of this laptop yet")
+    at = f"{paths.USERS}/{tree}"
     for part in path.split("/"):
         at = f"{at}/{part}"
         if not stat.S_ISDIR(_mode(at)):
@@ -171,7 +213,7 @@ def _take_place(tree: str, *, last: bool = False) -> socket.socket:
     connection.settimeout(_PLACE_SECONDS)
     try:
         connection.connect(str(paths.SOCKETS / "place"))
-        local_socket.send(connection, {"tree": tree, "last": last})
+        local_socket.send(connection, {"tree": tree, "last": last, "address": _address()})
         answer = local_socket.receive(connection)
     except OSError as error:
         syslog.syslog(syslog.LOG_WARNING, f"{tree}: the permission service did not answer: {error}")
@@ -179,6 +221,11 @@ def _take_place(tree: str, *, last: bool = False) -> socket.socket:
     if not answer.get("ok"):
         raise Refusal(str(answer.get("error")))
     return connection
+
+
+def _address() -> str:
+    """Return the laptop's network address, as sshd says it."""
+    return os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
 
 
 def _place_alone() -> socket.socket:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from schoolserver import stamps
 from schoolserver.errors import Refusal
-from schoolserver.names import SERIAL, UUID
+from schoolserver.names import SERIAL, TREE, UUID
 
 
 class Push(NamedTuple):
@@ -36,6 +36,7 @@ class Pull(NamedTuple):
     source: str  # path in the tree: datastore-latest, datastore/<stamp> or keepsakes/<uid>/<stamp>
     words: tuple[str, ...]
     slash: str
+    tree: str = ""  # another tree of the same learner, "" for the laptop's own
 
 
 class Xs(NamedTuple):
@@ -149,6 +150,8 @@ def _pull(words: tuple[str, ...], path: str) -> Pull:
             return Pull(source, words, slash)
         case ["keepsakes", uid, stamp] if UUID.fullmatch(uid) and stamps.is_stamp(stamp):
             return Pull(source, words, slash)
+        case ["trees", tree, "datastore", stamp] if TREE.fullmatch(tree) and stamps.is_stamp(stamp):
+            return Pull(f"datastore/{stamp}", words, slash, tree)
     raise Refusal(f"only snapshots and keepsakes can be read back, not {shown(path)}")
 
 

@@ -23,6 +23,7 @@ NOBODYS_UUID = "00000000-0000-0000-0000-000000000000"
 _WAY_OUT = "install the school's laptop package, which gives this machine a name of its own"
 
 _LONGEST_NICK = 80
+_LONGEST_CLASS = 20
 # Cc, Cf, Cs, Co: escape sequences would write on a technician's terminal, direction marks would fake another's name.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co"}
 # But Hindi, Nepali, Sinhala and Persian names are misspelt without the two joiners.
@@ -53,6 +54,11 @@ def check_nick(text: str) -> str:
     spaced = "".join(" " if c.isspace() else c for c in text)
     visible = "".join(c for c in spaced if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
     return " ".join(unicodedata.normalize("NFC", visible).split())[:_LONGEST_NICK].strip()
+
+
+def check_class(text: str) -> str:
+    """Return the name of a school class as it may be shown: as a nick, but shorter, since it heads columns."""
+    return check_nick(text)[:_LONGEST_CLASS].strip()
 
 
 def check_uuid(text: str) -> str:

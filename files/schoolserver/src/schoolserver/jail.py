@@ -7,6 +7,8 @@ then reach is what these arguments let it see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schoolserver.grammar import Flag, Pull, Push
 
 BWRAP = "/usr/bin/bwrap"
@@ -31,18 +33,23 @@ _WALLS = (
 _READABLE = ("-p", "--chmod=D755,F644")  # else a source's 0600 or 000 survives, and services cannot read the file
 
 
-def argv(request: Push | Pull | Flag, source: str, idle_seconds: int) -> list[str]:
+def argv(request: Push | Pull | Flag, source: str, idle_seconds: int, seeds: Sequence[str] = ()) -> list[str]:
     """Return the command that carries out `request` in a jail.
 
     `source` is the directory on the server that stands behind the request's path, with no link left in it ("" for a
     flag, which is received into memory and dropped). Where the laptop set no timeout, a session that is silent for
-    `idle_seconds` ends.
+    `idle_seconds` ends. `seeds` are directories on the server, the same learner's: what a push finds there unchanged
+    is copied on the server and not sent.
     """
     match request:
         case Push(destination, words, slash):
             view = ["--bind", source, f"/{destination}"]
-            rsync = [*words, *_READABLE, ".", destination + slash]
-        case Pull(path, words, slash):
+            seeding = [f"/seeds/{number}" for number in range(len(seeds))]
+            for seed, place in zip(seeds, seeding, strict=True):
+                view += ["--ro-bind", seed, place]
+            rsync = [*words, *_READABLE, *(f"--copy-dest={place}" for place in seeding), ".", destination + slash]
+        case Pull(path, words, slash, tree):
+            path = f"trees/{tree}/{path}" if tree else path
             view = ["--ro-bind", source, f"/{path}"]
             rsync = ["--sender", *words, ".", path + slash]
         case Flag(serial, words):

@@ -68,6 +68,7 @@ class Page:
     users: Path
     catalog: Path
     tickets: Tickets
+    registry: Path = paths.REGISTRY
     clock: Callable[[], float] = time.monotonic
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -101,7 +102,8 @@ class Page:
         if tree is None:
             return _message(HTTPStatus.FORBIDDEN, "closed")
         with closing(catalog.reading(self.catalog)) as database:
-            return self._show(database, trees_of(tree), path, environ.get("QUERY_STRING", ""))
+            trees = registry.trees_of(tree, self.registry) or [tree]
+            return self._show(database, trees, path, environ.get("QUERY_STRING", ""))
 
     def _open(self, ticket: str) -> Response:
         session = self.tickets.redeem(ticket, self.clock())
@@ -119,8 +121,8 @@ class Page:
                 return _list(database, trees, query)
             case ["document", uid] if datastore.is_uid(uid):
                 return _document(timeline.versions(database, trees, uid))
-            case ["document", uid, stamp, name] if datastore.is_uid(uid):
-                version = _version(timeline.versions(database, trees, uid), stamp)
+            case ["document", uid, tree, stamp, name] if datastore.is_uid(uid):
+                version = _version(timeline.versions(database, trees, uid), tree, stamp)
                 if version and name == "preview.png":
                     return self._preview(version)
                 if version and name.endswith(".xoj"):
@@ -140,11 +142,6 @@ class Page:
             ("Content-Disposition", f'attachment; filename="{pages.file_name(version)}"'),
         ]
         return Response(made.pieces(), headers=headers)
-
-
-def trees_of(tree: str) -> list[str]:
-    """Return the trees that whoever holds a ticket for `tree` sees: its learner's."""
-    return [tree]
 
 
 def answer_ticket(
@@ -208,8 +205,8 @@ def _document(versions: list[Version]) -> Response:
     return _html(pages.render("document.html", versions=versions, newest=versions[0]))
 
 
-def _version(versions: list[Version], stamp: str) -> Version | None:
-    return next((version for version in versions if version.first <= stamp <= version.last), None)
+def _version(versions: list[Version], tree: str, stamp: str) -> Version | None:
+    return next((one for one in versions if one.tree == tree and one.first <= stamp <= one.last), None)
 
 
 def _message(status: HTTPStatus, which: str, detail: str = "") -> Response:

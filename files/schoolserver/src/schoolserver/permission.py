@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from schoolserver import local_socket, paths, registry, settings
+from schoolserver import local_socket, paths, registry, seen, settings
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
 from schoolserver.places import Places
@@ -26,6 +27,7 @@ VERSIONS = ("1",)
 _QUESTION = re.compile(r"/backup/(?P<version>[^/]+)/available/(?P<serial>[A-Za-z0-9]+)", re.ASCII)
 _GATE_SECONDS = 2.0  # a gate sends its line at once, and the others wait meanwhile
 _FULL_WAIT = 3600  # seconds; a person has to make room
+_LONGEST_CLIENT = 60  # characters of a client's name for itself
 _A_LINE = 60.0  # seconds between two lines of the log for one reason: a laptop that asks in a loop must not fill it
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -33,10 +35,14 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 class Permission:
     """The WSGI application, and the same state seen by gates."""
 
-    def __init__(self, limits: settings.Accounts, registry_file: Path, users: Path) -> None:
+    def __init__(
+        self, limits: settings.Accounts, registry_file: Path, users: Path, seen_file: Path | None = None
+    ) -> None:
         self._limits = limits
         self._registry = registry_file
         self._users = users
+        self._seen = seen_file
+        self._clients: dict[str, str] = {}  # tree -> what its client called itself when it asked
         self._places = Places(limits.places, limits.lease_seconds)
         self._lock = threading.Lock()
         self._said: dict[str, tuple[float, int]] = {}  # reason -> when the log was told, and how often not since
@@ -45,11 +51,14 @@ class Permission:
         """Answer one HTTP request."""
         # nginx writes this header over whatever the laptop sent. (X-Forwarded-For does not get through waitress.)
         address = environ.get("HTTP_X_REAL_IP", "")
-        status, headers, body = self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], address)
+        client = environ.get("HTTP_USER_AGENT", "")
+        status, headers, body = self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], address, client)
         start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *headers])
         return [body]
 
-    def answer(self, method: str, path: str, address: str = "") -> tuple[str, list[tuple[str, str]], bytes]:
+    def answer(
+        self, method: str, path: str, address: str = "", client: str = ""
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
         """Return status, headers and body for `method` on `path`, asked from the network address `address`."""
         question = _QUESTION.fullmatch(path)
         if question is None or question["version"] not in VERSIONS:
@@ -59,12 +68,17 @@ class Permission:
         serial = question["serial"]
         try:
             tree = registry.tree_of(serial, self._registry)
+            retired = tree is not None and registry.is_retired(tree, self._registry)
         except Refusal as refusal:
             self._note("trouble", str(refusal))
             return _unavailable("trouble", _FULL_WAIT)
         if tree is None:
             self._note("unknown", f"{serial[:20]} is not registered")
             return "403 Forbidden", [("X-XS-Reason", "unknown")], b""
+        if retired:
+            self._note("retired", f"{serial} is in store")
+            return "403 Forbidden", [("X-XS-Reason", "retired")], b""
+        self._clients[tree] = client[:_LONGEST_CLIENT]
         if used_percent(self._users) > self._limits.full_percent:
             self._note("full", f"{serial} was sent away: the disk is over {self._limits.full_percent} % full")
             return _unavailable("full", _FULL_WAIT)
@@ -85,10 +99,18 @@ class Permission:
         with self._lock:
             now = time.monotonic()
             if self._places.hold(tree, now):
+                self._write_seen(tree, request.get("address"))
                 return {"ok": True}
             seconds = self._places.retry_after(now)
         self._note("busy", f"a session of {tree} was told to come back in {seconds} s")
         return {"ok": False, "error": f"the school server is busy: try again in {seconds} s", "retry_after": seconds}
+
+    def _write_seen(self, tree: str, address: object) -> None:
+        try:
+            if self._seen:
+                seen.note(self._seen, tree, address, self._clients.get(tree, ""), datetime.now(UTC))
+        except OSError as error:  # no backup depends on it
+            self._note_locked("seen", f"{self._seen}: {error}")
 
     def leave(self, tree: str, *, last: bool) -> None:
         """A session of `tree` that had a place ended; `last` says that its run did."""
@@ -130,12 +152,15 @@ class Permission:
     def _note(self, reason: str, text: str) -> None:
         """Tell the log what was answered and why, at most once in a while for each reason."""
         with self._lock:
-            now = time.monotonic()
-            told, since = self._said.get(reason, (-_A_LINE, 0))
-            if now < told + _A_LINE:
-                self._said[reason] = told, since + 1
-                return
-            self._said[reason] = now, 0
+            self._note_locked(reason, text)
+
+    def _note_locked(self, reason: str, text: str) -> None:
+        now = time.monotonic()
+        told, since = self._said.get(reason, (-_A_LINE, 0))
+        if now < told + _A_LINE:
+            self._said[reason] = told, since + 1
+            return
+        self._said[reason] = now, 0
         more = f" ({since} more since the last such line)" if since else ""
         print(f"{reason}: {text}{more}", file=sys.stderr, flush=True)
 
@@ -165,7 +190,7 @@ def main() -> int:
     """Serve on the two sockets that systemd passed, for ever."""
     try:
         gates, web = local_socket.inherited("place"), local_socket.inherited("permission")
-        permission = Permission(settings.load("accounts"), paths.REGISTRY, paths.USERS)
+        permission = Permission(settings.load("accounts"), paths.REGISTRY, paths.USERS, paths.SEEN)
     except Refusal as error:
         print(f"xs-permission: {error}", file=sys.stderr)
         return 1

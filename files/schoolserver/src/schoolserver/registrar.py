@@ -1,202 +1,141 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides who is who, writes account.json, and everything that is derived from it. Root's part; asked by registration.
+"""Carries out registrations: asks policy.py, writes account.json, and everything derived from it. Root's part.
 
-The case table in docs/architecture.md is decide(); the rest carries it out. Nothing is remembered between requests: the
-`xs` command and the Ansible modules call register() too, in processes of their own.
+Registration asks it over a local socket; xs_laptop calls register() too, in a process of its own. Between requests it
+remembers only whom it refused and which addresses were busy.
 """
 
 from __future__ import annotations
 
-import fcntl
-import grp
-import itertools
-import os
 import pwd
 import select
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import accounts, local_socket, login_names, paths, registry, trees
-from schoolserver.accounts import Account, AccountKey, Known
+from schoolserver import audit, house, local_socket, paths, policy, refusals, settings, stamps, trees
+from schoolserver.accounts import Known
+from schoolserver.audit import Who
 from schoolserver.errors import Refusal
-from schoolserver.identity import Key, check_nick, check_serial, check_uuid, parse_key
+from schoolserver.house import House
+from schoolserver.limits import NewAccounts
 from schoolserver.local_socket import Message
+from schoolserver.policy import Plan, Rules
 
 _AT_ONCE = 64  # requests answered in one go
 _SECONDS = 2.0  # registration sends its line at once, and the others wait meanwhile
+_FREE_OF_CHARGE = ("", "new nick")  # what a laptop can change as often as it likes is not in the audit trail
+Outcome = Plan | Refusal | OSError
 
 
-@dataclass(frozen=True)
-class House:
-    """Where everything stands; tests stand elsewhere."""
+@dataclass
+class Desk:
+    """What the running part knows beside the accounts."""
 
-    users: Path = paths.USERS
-    state: Path = paths.STATE
-    extrausers: Path = paths.EXTRAUSERS
-    keys: Path = paths.KEYS
+    house: House
+    limits: NewAccounts = field(default_factory=NewAccounts)
 
-
-@dataclass(frozen=True)
-class Request:
-    """A registration whose fields are checked."""
-
-    serial: str
-    nick: str
-    uuid: str
-    key: Key
+    @property
+    def refused(self) -> Path:
+        """Where it is written who was refused."""
+        return self.house.state / paths.REFUSALS.name
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a registration leads to."""
-
-    account: Account  # as it will stand on disk
-    login: str  # the name under which this key gets into that account's tree
-    new: bool  # the tree is made
-    changed: bool  # account.json is written
-
-
-def check(message: Message) -> Request:
-    """Return the registration in `message` (serial, nick, uuid, pubkey), every field checked; raise Refusal."""
-    serial, nick, uuid, pubkey = (message.get(field) for field in ("serial", "nick", "uuid", "pubkey"))
-    if not (isinstance(serial, str) and isinstance(nick, str) and isinstance(uuid, str) and isinstance(pubkey, str)):
-        raise Refusal("serial, nick, uuid and pubkey must all be given, as text")
-    return Request(check_serial(serial), check_nick(nick), check_uuid(uuid), parse_key(pubkey))
-
-
-def decide(known: Known, request: Request, now: datetime) -> Plan:
-    """Return what `request`, at the UTC time `now`, leads to; raise Refusal. The key decides, not the serial."""
-    if request.serial in known.damaged:
-        raise Refusal(f"the account of {request.serial} on the school server is damaged: ask the school's technician")
-    by_key = _holder_of_key(known, request.key)
-    by_serial = next((a for a in known.accounts.values() if request.serial in a.names), None)
-    if by_key:
-        account = replace(by_key, nick=request.nick)
-        if not by_serial:  # the same laptop under another serial: one more login name
-            account = replace(account, names=(*account.names, request.serial))
-        # Where the serial is another learner's the key still opens its own tree, under its own name, and nothing else.
-        theirs = by_serial is None or by_serial.uid == account.uid
-        return Plan(account, request.serial if theirs else account.serial, False, account != by_key)
-    time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    # A known serial with a new key is a reflash, or a stranger: a tree apart, so neither reads or blocks the other.
-    tree = _free_tree(known, request.serial, further=by_serial is not None)
-    account = Account(
-        tree=tree,
-        learner=tree,
-        names=() if by_serial else (request.serial,),
-        uid=by_serial.uid if by_serial else _next_uid(known),
-        keys=(AccountKey(request.key.type, request.key.blob, time),),
-        nick=request.nick,
-        uuid=request.uuid,
-        registered=time,
+def load_rules() -> Rules:
+    """Return the school's rules for laptops that register by themselves; raise Refusal on settings that are none."""
+    chosen = settings.load("registration")
+    return Rules(
+        newcomers=chosen.newcomers,
+        serials=frozenset(chosen.serials),
+        most_laptops=chosen.most_laptops,
+        rekey=chosen.rekey,
+        dsa=settings.load("accounts").dsa,
     )
-    return Plan(account, request.serial, True, True)
 
 
-def register(message: Message, house: House | None = None) -> Plan:
+def load_own_rules() -> Rules:
+    """Return the rules for a technician's own list: who is on it needs no leave."""
+    return Rules(most_laptops=settings.load("registration").most_laptops, dsa=settings.load("accounts").dsa)
+
+
+def register(message: Message, where: House | None = None, rules: Rules | None = None) -> Plan:
     """Carry out the registration in `message` and return its plan, done; raise Refusal, or OSError.
 
     When this returns the laptop can back up. The caller is root.
     """
-    outcome = register_all([message], house or House())[0]
+    outcome = register_all([message], where or House(), rules or Rules())[0]
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-def register_all(messages: list[Message], house: House) -> list[Plan | Refusal | OSError]:
+def register_all(
+    messages: list[Message], where: House, rules: Rules, limits: NewAccounts | None = None
+) -> list[Outcome]:
     """Carry out each registration in `messages` and return what became of it, in the same order.
 
     What is derived is written once for all of them: at the bell a class of laptops costs little more than one.
     """
-    outcomes: list[Plan | Refusal | OSError] = []
-    with _alone(house):
-        known = _read(house)
+    outcomes: list[Outcome] = []
+    with house.alone(where):
+        known = house.read(where)
         for message in messages:
             try:
-                plan = _carry_out(known, message, house)
+                plan = _carry_out(known, message, where, rules, limits or NewAccounts())
                 known = known.plus(plan.account)
                 outcomes.append(plan)
             except Refusal as refusal:
                 outcomes.append(refusal)
             except OSError as error:
                 outcomes.append(error)
-                known = _read(house)  # it may have got as far as account.json: its uid must not be given again
+                known = house.read(where)  # it may have got as far as account.json: its uid must not be given again
         try:
             if any(isinstance(outcome, Plan) for outcome in outcomes):  # unchanged or not: OK means it can back up
-                _derive(house, known.accounts)
+                house.write_derived(where, known.accounts.values())
         except OSError as error:
             return [error if isinstance(outcome, Plan) else outcome for outcome in outcomes]
     return outcomes
 
 
-def _carry_out(known: Known, message: Message, house: House) -> Plan:
-    request = check(message)
-    plan = decide(known, request, datetime.now(UTC))
-    _check_name_is_free(request.serial)
+def _carry_out(known: Known, message: Message, where: House, rules: Rules, limits: NewAccounts) -> Plan:
+    request, address = policy.check(message), str(message.get("address", ""))
+    now = datetime.now(UTC)
+    plan = policy.decide(known, request, now, rules)
+    house.check_name_is_free(request.serial)
     if plan.new:
-        trees.make(house.users, plan.account)
-    elif plan.changed:
-        accounts.write(house.users, plan.account)
-    trees.complete(house.users, plan.account)
+        limits.check(address, time.monotonic())
+    if plan.what not in _FREE_OF_CHARGE:
+        who = Who(str(message.get("by", "")) or f"laptop {request.serial}", address)
+        entry = audit.Entry(stamps.written(now), who.name, who.place, plan.account.tree, plan.what)
+        audit.record(where.audit, [entry], house.readers())
+    if plan.changed:
+        house.save(where, plan.account, new=plan.new)
+    trees.complete(where.users, plan.account)
+    if plan.new:
+        limits.spend(address, time.monotonic())
     return plan
-
-
-def derive(house: House | None = None) -> None:
-    """Write everything again that follows from the account.json files, and mend every tree; raise OSError.
-
-    At each start: a crash in a registration, a lost /var, or a library from another machine leave no other trace.
-    """
-    house = house or House()
-    with _alone(house):
-        known = _read(house)
-        for tree, reason in known.damaged.items():
-            print(f"skipped {house.users / tree / accounts.FILE}: {reason}", file=sys.stderr, flush=True)
-        for account in known.accounts.values():
-            try:
-                trees.complete(house.users, account)
-            except OSError as error:
-                print(f"{account.tree} is damaged and stays as it is: {error}", file=sys.stderr, flush=True)
-        _derive(house, known.accounts)
-
-
-def consistent(known: Known) -> Known:
-    """Return `known` without the accounts that claim a name or a key which an older account has, those as damaged.
-
-    One name, one learner; a key writes exactly one tree. Only a hand that copied a tree can have made such a pair.
-    """
-    good: dict[str, Account] = {}
-    damaged = dict(known.damaged)
-    claimed: dict[str, str] = {}
-    for account in sorted(known.accounts.values(), key=lambda a: (a.registered, a.tree)):
-        claims = [*account.names, *(key.blob for key in account.keys)]
-        other = next((claimed[claim] for claim in claims if claim in claimed), None)
-        if other is None:
-            good[account.tree] = account
-            claimed.update(dict.fromkeys(claims, account.tree))
-        else:
-            damaged[account.tree] = f"it has a name or a key that {other} has"
-    return Known(good, damaged, known.uids)
 
 
 def main() -> int:
     """Serve registrations on the socket that systemd passed, for ever."""
     try:
         listener = local_socket.inherited("registrar")
-        derive()
+        rules = load_rules()
+        house.derive()
     except (Refusal, OSError) as error:
         print(f"xs-registrar: {error}", file=sys.stderr)
         return 1
+    desk = Desk(House())
     while True:
-        serve(listener, House())
+        serve(listener, desk, rules)
 
 
-def serve(listener: socket.socket, house: House) -> None:
+def serve(listener: socket.socket, desk: Desk, rules: Rules) -> None:
     """Answer the requests that wait at `listener`, at least one, all in one go."""
     with ExitStack() as stack:
         waiting: list[tuple[socket.socket, Message]] = []
@@ -208,7 +147,9 @@ def serve(listener: socket.socket, house: House) -> None:
                 _send(connection, refusal)
             except OSError as error:
                 print(f"dropped a local connection: {error}", file=sys.stderr, flush=True)
-        outcomes = register_all([message for _, message in waiting], house)
+        messages = [message for _, message in waiting]
+        outcomes = register_all(messages, desk.house, rules, desk.limits)
+        _remember(desk, messages, outcomes)
         for (connection, _), outcome in zip(waiting, outcomes, strict=True):
             _send(connection, outcome)
 
@@ -227,12 +168,29 @@ def _receive(connection: socket.socket) -> Message:
     # The socket's mode keeps the others out; this is the second lock, for the day somebody loosens the first.
     if local_socket.peer_uid(connection) not in (0, pwd.getpwnam("xs-registration").pw_uid):
         raise Refusal("only registration may ask the registrar")
-    if message.get("op") != "register":
+    if message.pop("op", None) != "register":
         raise Refusal("the registrar knows one operation: register")
+    message.pop("by", None)  # who registers over the network is a laptop, whatever registration, taken over, may say
     return message
 
 
-def _send(connection: socket.socket, outcome: Plan | Refusal | OSError) -> None:
+def _remember(desk: Desk, messages: list[Message], outcomes: list[Outcome]) -> None:
+    """Write down who was refused and why; a laptop that was refused for something and is in now is taken out."""
+    before = refusals.read(desk.refused)
+    now = before
+    for message, outcome in zip(messages, outcomes, strict=True):
+        if isinstance(outcome, Refusal):
+            now = refusals.add(now, message, str(outcome), stamps.written(datetime.now(UTC)))
+        else:
+            now = [one for one in now if one.serial != message.get("serial")]
+    try:
+        if now != before:
+            refusals.write(desk.refused, now, house.readers())
+    except OSError as error:  # nobody's registration depends on it
+        print(f"{desk.refused}: {error}", file=sys.stderr, flush=True)
+
+
+def _send(connection: socket.socket, outcome: Outcome) -> None:
     reply: Message = {"ok": False, "error": str(outcome)}
     if isinstance(outcome, OSError):
         print(f"a registration failed: {outcome}", file=sys.stderr, flush=True)
@@ -240,66 +198,11 @@ def _send(connection: socket.socket, outcome: Plan | Refusal | OSError) -> None:
     elif isinstance(outcome, Plan):
         reply = {"ok": True, "login": outcome.login, "tree": outcome.account.tree}
         if outcome.changed:
-            what = "new tree" if outcome.new else "changed"
-            print(f"{outcome.login} -> {outcome.account.tree}: {what}", flush=True)
+            print(f"{outcome.login} -> {outcome.account.tree}: {outcome.what}", flush=True)
     try:
         local_socket.send(connection, reply)
     except OSError as error:
         print(f"an asker has gone: {error}", file=sys.stderr, flush=True)
-
-
-def _holder_of_key(known: Known, key: Key) -> Account | None:
-    return next((a for a in known.accounts.values() if any(mine.blob == key.blob for mine in a.keys)), None)
-
-
-def _free_tree(known: Known, serial: str, *, further: bool) -> str:
-    numbered = (f"{serial}.{number}" for number in itertools.count(2))
-    names = numbered if further else itertools.chain([serial], numbered)
-    return next(name for name in names if name not in known.accounts and name not in known.damaged)
-
-
-def _next_uid(known: Known) -> int:
-    uid = max(known.uids, default=accounts.FIRST_UID - 1) + 1
-    if uid > accounts.LAST_UID:
-        raise Refusal("the school server has no room for another laptop: ask the school's technician")
-    return uid
-
-
-def _check_name_is_free(serial: str) -> None:
-    try:
-        uid = pwd.getpwnam(serial).pw_uid
-    except KeyError:
-        return
-    if not accounts.FIRST_UID <= uid <= accounts.LAST_UID:
-        raise Refusal(f"{serial} is an account of the school server itself: ask the school's technician")
-
-
-def _read(house: House) -> Known:
-    return consistent(accounts.read_all(house.users))
-
-
-def _derive(house: House, known: dict[str, Account]) -> None:
-    everyone = [account for _, account in sorted(known.items())]
-    registry.write(house.state / paths.REGISTRY.name, everyone, _readers())
-    login_names.write(everyone, house.extrausers, house.keys)
-
-
-def _readers() -> int:
-    try:
-        return grp.getgrnam("xs-readers").gr_gid
-    except KeyError:
-        return 0  # the package that brings the group is not there: root alone reads
-
-
-@contextmanager
-def _alone(house: House) -> Iterator[None]:
-    """Hold the lock that every writer of accounts takes."""
-    lock = os.open(house.state / "registrar.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 if __name__ == "__main__":

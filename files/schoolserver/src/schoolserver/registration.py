@@ -58,15 +58,16 @@ class Registration:
             arguments = parse(environ["wsgi.input"].read(int(length)))
         except Refusal as refusal:
             return "200 OK", _encode(xmlrpc.client.Fault(400, str(refusal)))
-        answer = self.register(arguments)
+        answer = self.register(arguments, str(environ.get("REMOTE_ADDR", "")))
         outcome = answer["error"] if "error" in answer else f"OK, {answer['backupurl']}"
         print(f"{environ.get('REMOTE_ADDR')}: register {arguments['serial'][:40]!a}: {outcome}", flush=True)
         return "200 OK", _encode((answer,))
 
-    def register(self, arguments: dict[str, str]) -> dict[str, str]:
-        """Pass `arguments` to the registrar and return the struct that answers the laptop."""
+    def register(self, arguments: dict[str, str], address: str = "") -> dict[str, str]:
+        """Pass `arguments` from the network address `address` on and return the struct that answers the laptop."""
+        message = {"op": "register", **arguments, "address": address}
         try:
-            reply = local_socket.ask(self._registrar, {"op": "register", **arguments}, _REGISTRAR_SECONDS)
+            reply = local_socket.ask(self._registrar, message, _REGISTRAR_SECONDS)
         except OSError as error:
             print(f"the registrar did not answer: {error}", file=sys.stderr, flush=True)
             return {"success": "ERR", "error": "the school server is busy: try again in a few minutes"}

@@ -8,9 +8,9 @@ would have to roll back.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,14 +18,17 @@ from urllib.parse import quote
 from schoolserver import durable, paths
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
+from schoolserver.learners import Learners
 
-SCHEMA = 1
+SCHEMA = 2
+IN_USE, WAITING, RETIRED, REMOVED = "in use", "waiting", "retired", "removed"
 _TABLES = f"""
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA user_version = {SCHEMA};
 CREATE TABLE trees (tree TEXT PRIMARY KEY, learner TEXT NOT NULL, uid INTEGER NOT NULL, nick TEXT NOT NULL,
-    uuid TEXT NOT NULL, registered TEXT NOT NULL) STRICT;
+    uuid TEXT NOT NULL, registered TEXT NOT NULL, class TEXT NOT NULL, state TEXT NOT NULL, login TEXT NOT NULL,
+    writes TEXT NOT NULL) STRICT;
 CREATE TABLE names (name TEXT PRIMARY KEY, tree TEXT NOT NULL REFERENCES trees) STRICT;
 CREATE TABLE keys (blob TEXT PRIMARY KEY, type TEXT NOT NULL, tree TEXT NOT NULL REFERENCES trees) STRICT;
 """
@@ -36,11 +39,15 @@ class Row:
     """One tree as the registry knows it."""
 
     tree: str
-    learner: str
+    learner: str  # the tree that stands for its learner
     uid: int
     nick: str
     uuid: str
     registered: str
+    class_name: str
+    state: str  # IN_USE, WAITING (for a person to say whether it is the same child), RETIRED or REMOVED
+    login: str  # a name under which its keys log in
+    writes: str  # the tree that its keys write
     names: tuple[str, ...]
 
 
@@ -51,8 +58,9 @@ def write(registry: Path, accounts: Iterable[Account], gid: int) -> None:
     try:
         with closing(sqlite3.connect(new)) as database, database:
             database.executescript(_TABLES)
-            for account in accounts:
-                _insert(database, account)
+            known = {account.tree: account for account in accounts}
+            for row, account in rows_of(known):
+                _insert(database, row, account)
     except sqlite3.Error as error:
         raise OSError(f"{new}: {error}") from error
     durable.publish(new, registry, 0o640, gid, derived=True)
@@ -70,30 +78,80 @@ def uid_of(tree: str, registry: Path = paths.REGISTRY) -> int | None:
     return int(found[0][0]) if found else None
 
 
+def trees_of(tree: str, registry: Path = paths.REGISTRY) -> list[str]:
+    """Return all trees of the learner of `tree`, sorted; [] when it is not known."""
+    query = "SELECT tree FROM trees WHERE learner = (SELECT learner FROM trees WHERE tree = ?) ORDER BY tree"
+    return [str(found) for (found,) in _ask(registry, query, tree)]
+
+
+def is_retired(tree: str, registry: Path = paths.REGISTRY) -> bool:
+    """Say whether the laptop of `tree` is in store."""
+    return bool(_ask(registry, "SELECT 1 FROM trees WHERE tree = ? AND state = ?", tree, RETIRED))
+
+
 def rows(registry: Path = paths.REGISTRY) -> list[Row]:
     """Return every tree, by name."""
     names: dict[str, list[str]] = {}
     for name, tree in _ask(registry, "SELECT name, tree FROM names ORDER BY name"):
         names.setdefault(tree, []).append(name)
-    found = _ask(registry, "SELECT tree, learner, uid, nick, uuid, registered FROM trees ORDER BY tree")
+    found = _ask(registry, "SELECT * FROM trees ORDER BY tree")
+    return [Row(*(*columns, tuple(names.get(columns[0], ())))) for columns in found]
+
+
+def rows_of(known: Mapping[str, Account]) -> list[tuple[Row, Account]]:
+    """Return the row of each account in `known`, with the account."""
+    learners = Learners(known)
     return [
-        Row(tree, learner, uid, nick, uuid, registered, tuple(names.get(tree, ())))
-        for tree, learner, uid, nick, uuid, registered in found
-    ]
+        (
+            Row(
+                account.tree, learners.learner_of(account.tree), account.uid, account.nick, account.uuid,
+                account.registered, account.class_name, _state(account, learners), learners.login_of(account),
+                learners.written_by(account), tuple(sorted(account.names)),
+            ),
+            account,
+        )
+        for account in known.values()
+    ]  # fmt: skip
 
 
-def _insert(database: sqlite3.Connection, account: Account) -> None:
-    row = (account.tree, account.learner, account.uid, account.nick, account.uuid, account.registered)
-    database.execute("INSERT INTO trees VALUES (?, ?, ?, ?, ?, ?)", row)
-    database.executemany("INSERT INTO names VALUES (?, ?)", [(name, account.tree) for name in account.names])
-    keys = [(key.blob, key.type, account.tree) for key in account.keys]
+def check(registry: Path) -> None:
+    """Raise Refusal when a newer server wrote `registry`: it may have written accounts too that we would misread."""
+    try:
+        with closing(_open(registry)) as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error:
+        return  # missing or damaged: it is written anew
+    if version > SCHEMA:
+        raise Refusal(
+            f"{registry}: its schema is {version}, and this server knows {SCHEMA}: install the newer package again, or "
+            "delete the file to go on with this one"
+        )
+
+
+def _state(account: Account, learners: Learners) -> str:
+    if not account.keys:
+        return REMOVED
+    if learners.is_retired(account):
+        return RETIRED
+    return WAITING if learners.is_waiting(account) else IN_USE
+
+
+def _insert(database: sqlite3.Connection, row: Row, account: Account) -> None:
+    *columns, names = astuple(row)
+    database.execute("INSERT INTO trees VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", columns)
+    database.executemany("INSERT INTO names VALUES (?, ?)", [(name, row.tree) for name in names])
+    keys = [(key.blob, key.type, row.tree) for key in account.keys]
     database.executemany("INSERT INTO keys VALUES (?, ?, ?)", keys)
+
+
+def _open(registry: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(registry))}?mode=ro", uri=True)
 
 
 def _ask(registry: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     """Return the rows of `query`; none where nobody has registered yet; raise Refusal on a file that is not ours."""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(registry))}?mode=ro", uri=True)) as database:
+        with closing(_open(registry)) as database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version != SCHEMA:
                 raise Refusal(

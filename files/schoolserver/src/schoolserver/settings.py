@@ -7,7 +7,7 @@ A missing file or key means the default, so a part starts on a machine where its
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ class Registration:
     """Settings of registration and registrar."""
 
     host: str = "schoolserver"  # the name that laptops are told to back up to
+    newcomers: str = field(default="open", metadata={"one of": ("open", "list", "closed")})  # who may have an account
+    serials: tuple[str, ...] = ()  # those, where newcomers is "list"
+    most_laptops: int = 3000  # a stranger's invented serials end here: ten times a large school
+    rekey: str = field(default="ask", metadata={"one of": ("ask", "automatic")})  # a known serial with a new key
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Accounts:
     idle_seconds: int = 300  # rsync's --timeout where the client set none
     file_bytes: int = 4 * GiB  # the largest file that a laptop may send
     full_percent: int = 90  # no new backups above this, as laptops in the field know it
+    dsa: bool = True  # whether sshd takes DSA keys from learners
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,24 @@ def parse(part: str, text: str, name: str) -> Any:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"{name}: not TOML: {error}") from error
-    known = {field.name: type(field.default) for field in fields(PARTS[part])}
+    known = {one.name: one for one in fields(PARTS[part])}
     for key, value in given.items():
         if key not in known:
             raise Refusal(f"{name}: unknown setting {key}; known here: {', '.join(known)}")
-        if type(value) is not known[key]:
-            raise Refusal(f"{name}: {key} must be of type {known[key].__name__}, not {type(value).__name__}")
-        if isinstance(value, int) and value <= 0:
-            raise Refusal(f"{name}: {key} must be above zero")
-    return PARTS[part](**given)
+        wrong = _problem(value, known[key])
+        if wrong:
+            raise Refusal(f"{name}: {key} must be {wrong}")
+    return PARTS[part](**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _problem(value: object, setting: Field[Any]) -> str:
+    """Return what `value` must be and is not, "" when it is right."""
+    choices: tuple[str, ...] = setting.metadata.get("one of", ())
+    if isinstance(setting.default, tuple):
+        right = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return "" if right else "a list of texts"
+    if type(value) is not type(setting.default):
+        return f"of type {type(setting.default).__name__}, not {type(value).__name__}"
+    if choices and value not in choices:
+        return f"one of {', '.join(choices)}"
+    return "above zero" if type(value) is int and value <= 0 else ""

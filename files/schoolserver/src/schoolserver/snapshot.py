@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import btrfs, catalog, datastore, keepsakes, local_socket, paths
+from schoolserver import btrfs, catalog, datastore, erasure, keepsakes, local_socket, paths
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
 from schoolserver.stamps import next_stamp
@@ -70,6 +70,10 @@ def remove_leftovers(tree: Path) -> None:
 
 def sweep(users: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> None:
     """Take what waits in every tree of `users`: marks whose report got lost, or whose work a crash interrupted."""
+    try:
+        erasure.sweep(users)
+    except OSError as error:
+        print(f"a deleted tree is not gone yet: {error}", file=sys.stderr, flush=True)
     for tree in datastore.trees(users):
         try:
             keepsakes.remove_leftovers(tree)

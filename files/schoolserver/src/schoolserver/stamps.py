@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshot names: the server's clock in UTC, never going backwards (DESIGN.md, "Server time only")."""
+"""Server time in UTC, as text. Snapshot names never go backwards (DESIGN.md, "Server time only")."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def is_stamp(name: str) -> bool:
 def time_of(stamp: str) -> datetime:
     """Return the UTC time that `stamp` names; raise ValueError if it names none."""
     return datetime.strptime(stamp, FORM).replace(tzinfo=UTC)
+
+
+def written(now: datetime) -> str:
+    """Return the UTC time `now` as accounts and answers have it: 2026-11-23T10:15:00Z."""
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def next_stamp(now: datetime, newest: str | None) -> str:

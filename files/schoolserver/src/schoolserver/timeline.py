@@ -33,13 +33,22 @@ class Version:
         return self.last if self.gone else self.first
 
 
+# A document that a replaced laptop got back lies in two trees: where it was seen last is how it is now.
+_DOCUMENTS = """
+    SELECT * FROM (
+        SELECT *, row_number() OVER (PARTITION BY uid ORDER BY last DESC, tree) AS place
+        FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest
+    ) WHERE place = 1 AND gone >= ?
+"""
+
+
 def documents(database: sqlite3.Connection, trees: list[str], start: int, most: int, gone: bool) -> list[Version]:
     """Return the newest version of each document, by `since`, latest first: at most `most` from place `start`.
 
     With `gone`, only of those that left the Journal. The order is the server's clock: laptops' are often wrong.
     """
-    query = """
-        SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest AND gone >= ?
+    query = f"""
+        {_DOCUMENTS}
         ORDER BY CASE WHEN gone THEN last ELSE first END DESC, timestamp DESC, uid LIMIT ? OFFSET ?
     """
     return [_version(row) for row in database.execute(query, (json.dumps(trees), gone, most, start))]
@@ -47,14 +56,19 @@ def documents(database: sqlite3.Connection, trees: list[str], start: int, most: 
 
 def count(database: sqlite3.Connection, trees: list[str], gone: bool) -> int:
     """Return how many documents() there are in all."""
-    query = "SELECT count(*) FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest AND gone >= ?"
+    query = f"SELECT count(*) FROM ({_DOCUMENTS})"  # noqa: S608  our own text
     return int(database.execute(query, (json.dumps(trees), gone)).fetchone()[0])
 
 
 def versions(database: sqlite3.Connection, trees: list[str], uid: str) -> list[Version]:
-    """Return all versions of the document, newest first; empty when the trees never held it."""
-    query = "SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND uid = ? ORDER BY last DESC"
-    return [_version(row) for row in database.execute(query, (json.dumps(trees), uid))]
+    """Return all versions of the document, newest first; empty when the trees never held it.
+
+    A version that lies in two trees, on a laptop and on the one that took its place, is one: the newer copy.
+    """
+    query = "SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND uid = ? ORDER BY last DESC, tree"
+    newest: dict[str, str] = {}  # fingerprint -> the tree with its newest copy
+    rows = list(database.execute(query, (json.dumps(trees), uid)))
+    return [_version(row) for row in rows if newest.setdefault(row["fingerprint"], row["tree"]) == row["tree"]]
 
 
 @contextmanager

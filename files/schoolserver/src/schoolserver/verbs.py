@@ -13,14 +13,19 @@ from schoolserver.errors import Refusal
 
 PROTOCOL = 1
 _TICKET_SECONDS = 5.0
+_FULL = "The school server is full. Please tell your teacher."
+_PENDING = "If you had another laptop, or this one was repaired, ask your teacher for your old documents."
 
 
-def answer(verb: str, tree: str, users: Path = paths.USERS) -> str:
-    """Return the text that answers `xs <verb>` of a laptop whose key writes `tree`; raise Refusal or OSError."""
+def answer(verb: str, tree: str, trees: list[str], users: Path = paths.USERS) -> str:
+    """Return the text that answers `xs <verb>` of a laptop whose key writes `tree`; raise Refusal or OSError.
+
+    `trees` are all of its learner, `tree` among them.
+    """
     if verb == "ticket":
         return _ticket(tree)
     account = accounts.from_json((users / tree / accounts.FILE).read_text(encoding="utf-8"), tree)
-    body = status(users, account) if verb == "status" else history(users, account)
+    body = status(users, account, trees) if verb == "status" else history(users, account, trees)
     return json.dumps({"protocol": PROTOCOL, **body})
 
 
@@ -34,34 +39,42 @@ def _ticket(tree: str) -> str:
     return str(reply["url"])
 
 
-def status(users: Path, account: Account) -> dict[str, Any]:
+def status(users: Path, account: Account, trees: list[str]) -> dict[str, Any]:
     """Return what `xs status` says of `account`."""
     used = permission.used_percent(users)
     full = used > settings.load("accounts").full_percent
     taken = datastore.snapshots(users / account.tree)
+    asked = approval(account, trees)
+    messages = [_FULL] if full else []
+    if asked == "pending":
+        messages.append(_PENDING)
     return {
-        "approval": approval(account),
+        "approval": asked,
         "disk": {"used_percent": round(used), "full": full},
-        "last_run": f"{stamps.time_of(taken[-1]):%Y-%m-%dT%H:%M:%SZ}" if taken else None,
-        "message": "The school server is full. Please tell your teacher." if full else "",
+        "last_run": stamps.written(stamps.time_of(taken[-1])) if taken else None,
+        "message": " ".join(messages),
     }
 
 
-def approval(account: Account) -> str:
-    """Return granted when the tree was joined to a learner's, pending when its serial has an older tree, else none."""
-    if account.learner != account.tree:
+def approval(account: Account, trees: list[str]) -> str:
+    """Return granted when the learner has other trees, pending when a person should say whose it is, else none."""
+    if len(trees) > 1:
         return "granted"
-    return "pending" if account.tree != account.serial else "none"
+    return "pending" if account.tree != account.serial and not account.approvals else "none"
 
 
-def history(users: Path, account: Account) -> dict[str, Any]:
-    """Return what `xs history` says of the trees that `account`'s laptop may read: for now, its own."""
-    tree = users / account.tree
+def history(users: Path, account: Account, trees: list[str]) -> dict[str, Any]:
+    """Return what `xs history` says: the learner's trees that the laptop may read, its own first."""
+    others = [tree for tree in trees if tree != account.tree]
+    return {"trees": [_of_tree(users / tree) for tree in (account.tree, *others)]}
+
+
+def _of_tree(tree: Path) -> dict[str, Any]:
     taken = datastore.snapshots(tree)
     pinned = pins.read(tree)
     best, why = best_of(taken, pinned)
     snapshots = [{"stamp": stamp, "pinned": stamp in pinned} for stamp in taken]
-    return {"trees": [{"tree": account.tree, "snapshots": snapshots, "best": best, "why": why}]}
+    return {"tree": tree.name, "snapshots": snapshots, "best": best, "why": why}
 
 
 def best_of(taken: list[str], pinned: pins.Pins) -> tuple[str | None, str]:
