@@ -19,7 +19,8 @@ version_added: "0.1.0"
 options:
   serial:
     description:
-      - The laptop's serial number; it becomes its login name.
+      - The laptop's serial number; it becomes its login name. Or one of its trees that is there, such as
+        C(SHC12345678.2).
     type: str
   nick:
     description:
@@ -40,8 +41,8 @@ options:
     type: str
   joins:
     description:
-      - The serial (or the tree) of a laptop of the same child. A reflashed laptop then writes its old tree again, a
-        replaced one reads the old documents beside its own. An empty text takes that back.
+      - The serial (or the tree) of a laptop of the same child. A replaced laptop then reads the old documents beside its
+        own. A reflashed one, which joins its own O(serial), writes its old tree again. An empty text takes that back.
     type: str
   state:
     description:

@@ -14,6 +14,9 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 
+# The very code that the server runs, from this checkout.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "files/schoolserver/src"))
+
 Specification = dict[str, dict[str, Any]]
 
 # What the other roles stand on, so that site.yml cannot take it from under them.
@@ -63,21 +66,54 @@ def switch_problems(roles: dict[str, bool | str]) -> list[str]:
     ]
 
 
-def laptop_problems(laptops: list[dict[str, Any]]) -> list[str]:
-    """Return one line for each of xs_registration_laptops that the registrar would refuse, in the registrar's words."""
-    # The very code that the server runs, from this checkout.
-    sys.path.append(str(Path(__file__).resolve().parents[2] / "files/schoolserver/src"))
-    from schoolserver import identity
+def laptop_problems(laptops: list[dict[str, Any]], setting: str = "xs_registration_laptops") -> list[str]:
+    """Return one line for each of the list `setting` that the registrar would refuse, in the registrar's words."""
+    from schoolserver import identity, school_list
     from schoolserver.errors import Refusal
 
     checks = {"serial": identity.check_serial, "uuid": identity.check_uuid, "pubkey": identity.parse_key}
     lines = []
-    for laptop in laptops:
+    for number, laptop in enumerate(laptops, 1):
+        who = laptop.get("serial") or f"line {number}"
+        try:
+            school_list.from_mapping(laptop)
+        except Refusal as refusal:
+            lines.append(f"{setting}: {who}: {refusal}.")
+            continue
         for field, check in checks.items():
             try:
-                check(laptop[field])
+                if laptop.get(field) is not None:
+                    check(laptop[field])
             except Refusal as refusal:
-                lines.append(f"xs_registration_laptops: {laptop['serial']}, {field}: {refusal}.")
+                lines.append(f"{setting}: {who}, {field}: {refusal}.")
+        if laptop.get("pubkey") is not None and laptop.get("uuid") is None:
+            lines.append(f"{setting}: {who}: a key on the list needs its laptop's uuid beside it.")
+    return lines
+
+
+def csv_problems(file: str) -> list[str]:
+    """Return one line for each thing that is wrong with the spreadsheet at `file`."""
+    from schoolserver import school_list
+    from schoolserver.errors import Refusal
+
+    try:
+        laptops = school_list.parse_csv(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, Refusal) as error:
+        return [f"xs_registration_csv: {file}: {error}."]
+    return laptop_problems([dict(laptop) for laptop in laptops], f"xs_registration_csv: {file}")
+
+
+def serial_problems(serials: list[str]) -> list[str]:
+    """Return one line for each of xs_registration_serials that no laptop can have."""
+    from schoolserver import identity
+    from schoolserver.errors import Refusal
+
+    lines = []
+    for serial in serials:
+        try:
+            identity.check_serial(serial)
+        except Refusal as refusal:
+            lines.append(f"xs_registration_serials: {serial}: {refusal}.")
     return lines
 
 
@@ -106,5 +142,7 @@ class FilterModule:
             "xs_setting_problems": problems,
             "xs_switch_problems": switch_problems,
             "xs_laptop_problems": laptop_problems,
+            "xs_csv_problems": csv_problems,
+            "xs_serial_problems": serial_problems,
             "xs_dhcp_problem": dhcp_problem,
         }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,18 +15,20 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import laptops
 import school
 from laptops import ANN, JIM
-from schoolserver import accounts, gate, local_socket, registrar, snapshot
+from schoolserver import accounts, acts, gate, local_socket, registrar, snapshot
 from schoolserver.accounts import Account
+from schoolserver.audit import Who
 from schoolserver.errors import Refusal
 from schoolserver.house import House
 from schoolserver.local_socket import Message
@@ -37,7 +40,7 @@ PYTHON = "/usr/bin/python3"  # as in the gate's first line; a learner cannot rea
 # In ssh's place: rsync starts it as `ssh <host> <command…>`. It does what sshd does: another uid, another environment.
 SSH = """#!{python} -IS
 import os, sys
-os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+os.setgroups({groups}); os.setgid({uid}); os.setuid({uid})
 command = [{python!r}, "-IS", {gate!r}, "-c", "gate {tree}"]
 os.execve(command[0], command, {{"SSH_ORIGINAL_COMMAND": " ".join(sys.argv[2:])}})
 """
@@ -73,12 +76,19 @@ class School:
     def register(self, serial: str = JIM, key: int = 0) -> Account:
         return registrar.register(laptops.message(serial, laptops.dsa(key)), self.house).account
 
-    def ssh(self, tree: str = JIM, uid: int = UID, program: list[str] | None = None, **limits: int) -> Path:
+    def ssh(
+        self,
+        tree: str = JIM,
+        uid: int = UID,
+        program: list[str] | None = None,
+        groups: Sequence[int] = (),
+        **limits: int,
+    ) -> Path:
         names = {"users": str(self.house.users), "sockets": str(self.top / "run"), "package": str(self.package)}
         names["learners"] = str(self.house.learners)
         gate_script, script = self.top / "gate", self.top / "ssh"
         gate_script.write_text(GATE.format(**names, limits=limits, program=program))
-        script.write_text(SSH.format(python=PYTHON, uid=uid, gate=str(gate_script), tree=tree))
+        script.write_text(SSH.format(python=PYTHON, uid=uid, groups=list(groups), gate=str(gate_script), tree=tree))
         script.chmod(0o755)
         return script
 
@@ -98,7 +108,7 @@ class School:
         return self.rsync("-z", "-rlt", "--timeout", "10", "-T", "/tmp", "flag", where)
 
     def ask(self, command: str, **limits: int) -> subprocess.CompletedProcess[str]:
-        ssh = self.ssh(JIM, UID, None, **limits)
+        ssh = self.ssh(JIM, UID, None, (), **limits)
         return subprocess.run([ssh, "schoolserver", command], capture_output=True, text=True, check=False)
 
     @property
@@ -115,6 +125,9 @@ class School:
     def take(self, request: Message, uid: int) -> Message:
         assert uid == 20000
         return {"ok": True, "stamp": snapshot.take(self.tree, datetime.now(UTC), self.house.state / "catalog.db")}
+
+    def take_of(self, tree: str) -> None:
+        assert snapshot.take(self.house.users / tree, datetime.now(UTC), self.house.state / "catalog.db")
 
     @contextmanager
     def listening(self, name: str) -> Iterator[socket.socket]:
@@ -226,6 +239,119 @@ def test_the_latest_a_snapshot_and_a_keepsake_can_be_read_back(here: School) -> 
         for number, source in enumerate(sources):
             assert here.rsync("-rlt", f"schoolserver:{source}/", f"back{number}").stderr == ""
             assert files(here.laptop / f"back{number}") == files(here.tree / source) != {}
+
+
+# One child, several trees.
+
+MARIA = Who("maria", "console")
+FURTHER = f"{JIM}.2"
+
+
+def joined(here: School) -> Path:
+    """Jim's old tree has a backup of three documents; a new laptop, with his documents on it, is joined to it."""
+    with here.snapshots():
+        assert here.push().returncode == 0
+    here.register(ANN, 1)
+    acts.approve(here.house, ANN, JIM, MARIA)
+    return here.ssh(ANN, 20001, groups=[20001, 20000])
+
+
+LOUD = ("-v", "-rlt", "--partial", "--delete", "--timeout=160")
+LISTING = 6000  # bytes that any run of these few documents takes: names, times, sums
+
+
+def sent(done: subprocess.CompletedProcess[str]) -> int:
+    """Return how many bytes the laptop sent."""
+    assert done.returncode == 0, done.stderr
+    return int(re.findall(r"sent ([\d,]+) bytes", done.stdout)[0].replace(",", ""))
+
+
+def test_a_replaced_laptop_sends_only_what_its_childs_old_tree_has_not(here: School) -> None:
+    big = here.laptop / "datastore" / school.uid(0)[:2] / school.uid(0) / "data"
+    big.write_bytes(os.urandom(300_000))
+    os.utime(big, (1_790_000_000, 1_790_000_000))
+    ssh = joined(here)
+    (here.laptop / "datastore" / "version").write_text("six")
+    assert sent(here.rsync(*LOUD, "datastore/", "schoolserver:datastore-current", ssh=ssh)) < LISTING
+    assert files(here.house.users / ANN / "datastore-current") == files(here.laptop / "datastore")
+    owners = {path.stat().st_uid for path in (here.house.users / ANN / "datastore-current").rglob("*/data")}
+    assert owners == {20001}
+
+
+def test_what_differs_a_little_is_sent_as_its_difference(here: School) -> None:
+    big = here.laptop / "datastore" / school.uid(0)[:2] / school.uid(0) / "data"
+    big.write_bytes(os.urandom(300_000))
+    ssh = joined(here)
+    with big.open("ab") as file:
+        file.write(b"one more sentence")
+    assert sent(here.rsync(*LOUD, "datastore/", "schoolserver:datastore-current", ssh=ssh)) < 2 * LISTING
+    assert files(here.house.users / ANN / "datastore-current") == files(here.laptop / "datastore")
+
+
+def test_the_old_tree_is_not_changed_by_what_the_new_laptop_does(here: School) -> None:
+    ssh = joined(here)
+    before = files(here.tree)
+    for path in (here.laptop / "datastore").rglob("title"):
+        path.write_text("another title")
+    assert here.push(ssh=ssh).returncode == 0
+    assert files(here.tree) == before
+
+
+def test_a_childs_laptops_read_each_others_snapshots(here: School) -> None:
+    ssh = joined(here)
+    (stamp,) = here.stamps
+    assert here.rsync("-rlt", f"schoolserver:trees/{JIM}/datastore/{stamp}/", "back", ssh=ssh).stderr == ""
+    assert files(here.laptop / "back") == files(here.laptop / "datastore")
+    assert here.rsync("-rlt", "schoolserver:datastore-latest/", "latest", ssh=ssh).stderr == ""
+    assert files(here.laptop / "latest") == files(here.laptop / "datastore"), "it has backed up nothing yet"
+
+
+def test_nobody_else_reads_them_and_after_a_separation_neither_does_she(here: School) -> None:
+    ssh = joined(here)
+    (stamp,) = here.stamps
+    here.register("SHC77777777", 5)
+    acts.separate(here.house, ANN, MARIA)
+    # What sshd gives a session is one lock; what the gate says is the other: it stands when the first has gone.
+    for reader in (ssh, here.ssh("SHC77777777", 20002, groups=[20002, 20000])):
+        refused = here.rsync("-rlt", f"schoolserver:trees/{JIM}/datastore/{stamp}/", "back", ssh=reader)
+        assert refused.stderr.startswith(f"xs: {JIM} is no tree of this laptop's child")
+    assert not (here.laptop / "back").exists() or not files(here.laptop / "back")
+
+
+def test_a_session_that_has_not_got_the_group_yet_backs_up_all_the_same(here: School) -> None:
+    joined(here)
+    assert here.push(ssh=here.ssh(ANN, 20001)).returncode == 0
+
+
+def test_a_reflashed_laptop_writes_its_old_tree_and_sends_nothing_twice(here: School) -> None:
+    with here.snapshots():
+        here.push()
+    here.register(JIM, 1)
+    further = here.ssh(FURTHER)
+    school.write_document(here.laptop / "datastore", school.uid(7), os.urandom(300_000))
+    assert here.push(ssh=further).returncode == 0
+    with here.snapshots():
+        here.take_of(FURTHER)
+    acts.approve(here.house, JIM, None, MARIA)
+    assert sent(here.rsync(*LOUD, "datastore/", "schoolserver:datastore-current")) < LISTING
+    assert (here.tree / "datastore-current" / school.uid(7)[:2] / school.uid(7) / "data").exists()
+
+
+def test_status_and_history_tell_of_all_trees(here: School) -> None:
+    ssh = joined(here)
+
+    def ask(verb: str) -> dict[str, Any]:
+        done = subprocess.run([ssh, "schoolserver", f"xs {verb}"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer
+
+    assert ask("status")["approval"] == "granted"
+    assert [tree["tree"] for tree in ask("history")["trees"]] == [ANN, JIM]
+    acts.separate(here.house, ANN, MARIA)
+    assert ask("status")["approval"] == "none"
+    assert [tree["tree"] for tree in ask("history")["trees"]] == [ANN]
 
 
 def test_a_file_that_nobody_may_read_becomes_readable_for_the_services(here: School) -> None:

@@ -10,7 +10,7 @@ import time
 import urllib.parse
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
@@ -20,6 +20,7 @@ import pytest
 import waitress.server
 
 import school
+from laptops import after, request
 from schoolserver import journal, registry, rotation, snapshot
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
@@ -200,17 +201,31 @@ def test_every_answer_keeps_the_browser_from_running_or_telling_anything(browser
 
 def test_nobody_reaches_anothers_documents(browser: Browser) -> None:
     assert "Secret" not in browser.get("/journal/").text
-    for url in (f"/journal/document/{OTHERS}", f"/journal/document/{OTHERS}/{TREE}/{S1}/a.xoj"):
+    bundle = f"/journal/document/{OTHERS}/{OTHER_TREE}/{S1}/a.xoj"
+    for url in (f"/journal/document/{OTHERS}", bundle, bundle.replace(OTHER_TREE, TREE)):
         answer = browser.get(url)
         assert answer.status == 404
         assert b"secret" not in answer.body.lower()
 
 
+def test_a_joined_laptops_documents_are_on_the_page_until_it_is_separated(page: Page, browser: Browser) -> None:
+    known = after(request(TREE, 0), request(OTHER_TREE, 1)).accounts
+    joined = {**known, OTHER_TREE: replace(known[OTHER_TREE], learner=TREE)}
+    bundle = f"/journal/document/{OTHERS}/{OTHER_TREE}/{S1}/a.xoj"
+    registry.write(page.registry, joined.values(), 0)
+    assert "Secret" in browser.get("/journal/").text
+    assert browser.get(bundle).status == 200
+    registry.write(page.registry, known.values(), 0)
+    assert "Secret" not in browser.get("/journal/").text
+    assert browser.get(bundle).status == 404
+
+
 @pytest.mark.parametrize(
     "path",
-    ["", "..", "document/", "document/x", f"document/{ONE}/", f"document/{ONE}/{TREE}/x/a.xoj", f"document/{ONE}/{TREE}/{S1}/data",
-     f"document/{ONE}/../a.xoj", f"document/../../{ONE}/{TREE}/{S1}/a.xoj", "static/../journal.py", "%ff%00", "?page=-1",
-     "?page=99999999999999999999", "?page=²", "?show=%00"],
+    ["", "..", "document/", "document/x", f"document/{ONE}/", f"document/{ONE}/{TREE}/x/a.xoj",
+     f"document/{ONE}/{TREE}/{S1}/data",
+     f"document/{ONE}/../a.xoj", f"document/../../{ONE}/{TREE}/{S1}/a.xoj", "static/../journal.py", "%ff%00",
+     "?page=-1", "?page=99999999999999999999", "?page=²", "?show=%00"],
 )  # fmt: skip
 def test_odd_addresses_get_a_page_of_ours(browser: Browser, path: str) -> None:
     assert browser.get(f"/journal/{urllib.parse.quote(path, '/?=%')}").status in (200, 404)

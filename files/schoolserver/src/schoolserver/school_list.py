@@ -33,7 +33,7 @@ class Entry:
     uuid: str | None = None
     pubkey: str | None = None
     class_name: str | None = None
-    joins: str | None = None  # whose child's it is; "" for nobody's but its own
+    joins: str | None = None  # the laptop of the same child, itself after a reflash; "" for nobody's
     state: str = PRESENT
 
 
@@ -117,8 +117,11 @@ def _decide_entry(known: Known, entry: Entry, rules: Rules, act: Act) -> tuple[l
         steps.extend(done)
         return done[0][1]
 
-    identity.check_serial(entry.serial)
+    if entry.serial not in known.accounts:  # a tree, such as SHC12345678.2, can be named once it is there
+        identity.check_serial(entry.serial)
     account = Learners(known.accounts).holder(entry.serial)
+    if "." in entry.serial:
+        account = known.accounts[entry.serial]
     if entry.state == ABSENT:
         return (steps, None) if account is None else (list(acts.decide_removal(known, entry.serial).steps), None)
     if account and entry.state == PRESENT and account.retired:
@@ -133,10 +136,12 @@ def _decide_entry(known: Known, entry: Entry, rules: Rules, act: Act) -> tuple[l
         class_name=account.class_name if entry.class_name is None else identity.check_class(entry.class_name),
     )
     do([(account, wanted)])
-    if entry.joins:
+    if entry.joins == entry.serial:  # reflashed: the new key of this serial is the same child's
+        do(acts.decide_approval(known, entry.serial, None, act).steps)
+    elif entry.joins:
         do(acts.decide_approval(known, account.tree, entry.joins, act).steps)
     elif entry.joins is not None:
-        do(acts.decide_separation(known, account.tree).steps)
+        do(acts.decide_separation(known, entry.serial).steps)
     if entry.state == RETIRED:
         do(acts.decide_retirement(known, entry.serial, act).steps)
     return steps, known.accounts[account.tree]
