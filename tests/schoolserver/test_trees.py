@@ -40,7 +40,7 @@ def layout(tree: Path) -> dict[str, tuple[int, int, int]]:
 
 @pytest.fixture
 def tree(library: Path) -> Path:
-    trees.make(library, ACCOUNT)
+    trees.make(library, [ACCOUNT])
     trees.complete(library, ACCOUNT)
     return library / JIM
 
@@ -58,7 +58,7 @@ def test_completing_a_complete_tree_touches_nothing(tree: Path) -> None:
 
 
 def test_a_tree_that_is_only_an_account_yet_is_made_whole(library: Path) -> None:
-    trees.make(library, ACCOUNT)
+    trees.make(library, [ACCOUNT])
     trees.complete(library, ACCOUNT)
     assert layout(library / JIM) == LAYOUT
 

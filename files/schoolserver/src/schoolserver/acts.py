@@ -7,20 +7,19 @@ The `xs` command, the Ansible modules and later the teacher's page call these. E
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import audit, erasure, house, policy, stamps, trees
+from schoolserver import audit, erasure, house, policy, stamps
 from schoolserver.accounts import HANDED_ON, JOINED, Account, Approval, Known
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
-from schoolserver.house import House
+from schoolserver.house import House, Step
 from schoolserver.learners import Learners
 from schoolserver.paths import CATALOG
-
-Step = tuple[Account | None, Account]  # an account as it stands (None: not there yet) and as it will stand
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ def set_class(where: House, name: str, class_name: str, who: Who, *, check: bool
 def decide_approval(known: Known, name: str, learner: str | None, act: Act) -> Change:
     """Return what joining `name` to `learner` leads to; raise Refusal."""
     learners = Learners(known.accounts)
-    account = _account(known, name) if learner else _newcomer(known, name, learners)
-    target = _child(known, learner, learners) if learner else _first(known, account, learners)
+    account = _newcomer(known, name, learners) if learner is None else _account(known, name)
+    target = _first(known, account, learners) if learner is None else _child(known, learner, learners)
     root = learners.learner_of(target.tree)
     if learners.learner_of(account.tree) == root:
         return Change(((account, account),), f"{account.tree} is the same child as {root} already")
@@ -200,12 +199,12 @@ def carry_out(where: House, act: Act, decide: Callable[[Known], Change], check: 
         when = stamps.written(act.now)
         entries = [audit.Entry(when, act.who.name, act.who.place, after.tree, change.said) for _, after in steps]
         audit.record(where.audit, entries, house.readers())
-        for before, after in steps:
-            house.save(where, after, new=before is None)
-            trees.complete(where.users, after)
-            known = known.plus(after)
+        failed = house.save(where, steps)
+        known = house.read(where) if failed else functools.reduce(Known.plus, (after for _, after in steps), known)
         # Also where nothing changed: said again after a crash, it leaves nothing half done.
         house.write_derived(where, known.accounts.values())
+        if failed:
+            raise next(iter(failed.values()))
         return change
 
 
@@ -297,9 +296,9 @@ def _joined(known: Known, name: str) -> Account | None:
 
 def _check_nobody_stands_on(known: Known, trees: Sequence[str]) -> None:
     """Raise Refusal where another laptop was joined to one of `trees`: its child would lose the old documents."""
-    learners = Learners(known.accounts)
-    others = [other for tree in trees for other in learners.trees_of(tree) if other not in trees]
-    if others and any(learners.learner_of(tree) == tree for tree in trees):
+    # Each line counts, also one to a tree in the middle: it would lead nowhere.
+    others = [one.tree for one in known.accounts.values() if one.learner in trees and one.tree not in trees]
+    if others:
         raise Refusal(f"{others[0]} was joined to it and would lose its old documents: separate it first")
 
 

@@ -39,29 +39,29 @@ class Entry:
 
 
 def record(file: Path, entries: Iterable[Entry], gid: int) -> None:
-    """Add `entries` to `file`, readable by the group `gid`, on the disk when this returns; raise OSError.
+    """Add `entries` to `file`, readable by the group `gid`; raise OSError. The caller settles the file system.
 
     Called before the change itself: after a crash the trail may name a change that did not come about, but none that
-    came about is missing.
+    somebody was told of is missing.
     """
     text = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
     if not text:
         return
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "r+b", buffering=0) as trail:
+    with open(descriptor, "ab") as trail:
         os.fchown(trail.fileno(), 0, gid)
         os.fchmod(trail.fileno(), 0o640)
         size = os.fstat(trail.fileno()).st_size
         # A line that a power cut left half stays alone.
         torn = size > 0 and os.pread(trail.fileno(), 1, size - 1) != b"\n"
         trail.write((b"\n" if torn else b"") + text.encode())
-        os.fsync(trail.fileno())
 
 
 def read(file: Path, trees: Iterable[str] | None = None) -> list[Entry]:
     """Return the entries in `file`, oldest first, of `trees` only where given; what is no entry is left out."""
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        # Not splitlines(): a text may hold what Unicode calls a line break.
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
     entries = []

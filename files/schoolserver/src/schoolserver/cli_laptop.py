@@ -68,7 +68,7 @@ def show_list(arguments: argparse.Namespace) -> None:
         table.append((one["tree"], names, one["nick"], one["class"], state(one), one["latest"] or "none yet"))
     _print_table(table)
     for one in everything["damaged"]:
-        print(f"\n{one['tree']} is left out: {one['why']}")
+        print("\n" + printable(f"{one['tree']} is left out: {one['why']}"))
     if everything["refused"]:
         print("\nRefused lately:")
         _print_table(
@@ -143,13 +143,13 @@ def _origin() -> str:
     for _ in range(_PARENTS):
         try:  # sudo takes the variable from its command, but not from the shell before it
             environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-            status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+            status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
         except OSError:
             break
         for variable in environment:
             if variable.startswith(b"SSH_CONNECTION="):
                 return variable.decode("ascii", "replace").partition("=")[2].split(" ")[0]
-        process = int(status.partition("PPid:")[2].split()[0])
+        process = int(status.partition("\nPPid:")[2].split()[0])
         if process <= 1:
             break
     return "console"

@@ -11,14 +11,16 @@ import grp
 import os
 import pwd
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from schoolserver import accounts, login_names, paths, registry, trees
+from schoolserver import accounts, durable, login_names, paths, registry, trees
 from schoolserver.accounts import HANDED_ON, Account, Known
 from schoolserver.errors import Refusal
+
+Step = tuple[Account | None, Account]  # an account as it stands (None: not there yet) and as it will stand
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,27 @@ def consistent(known: Known) -> Known:
     return Known(good, damaged, known.uids)
 
 
-def save(house: House, account: Account, *, new: bool) -> None:
-    """Put `account` on disk, its tree made first when it is `new`; raise OSError. The caller holds the lock."""
-    if new:
-        trees.make(house.users, account)
-    else:
-        accounts.write(house.users, account)
+def save(house: House, steps: Sequence[Step]) -> dict[str, OSError]:
+    """Write the accounts of `steps`, and make or mend their trees; return {tree: what went wrong with it}.
+
+    Raise OSError where nothing could be made. The caller holds the lock; when this returns all of it is on the disk.
+    """
+    changed = [(before, after) for before, after in steps if before != after]
+    trees.make(house.users, [after for before, after in changed if before is None])
+    failed: dict[str, OSError] = {}
+    for before, after in changed:
+        try:
+            if before is not None:
+                accounts.write(house.users, after)
+        except OSError as error:
+            failed[after.tree] = error
+    for _, after in steps:
+        try:
+            trees.complete(house.users, after)
+        except OSError as error:
+            failed[after.tree] = error
+    durable.sync_file_system(house.users)
+    return failed
 
 
 def write_derived(house: House, known: Iterable[Account]) -> None:

@@ -7,24 +7,36 @@ An approval moves nothing, so taking its line back restores what was.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from schoolserver.accounts import Account
 
 
 class Learners:
-    """The relations between all accounts (by tree), worked out once."""
+    """The relations between all accounts (by tree). Each is worked out when it is first asked for."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self._accounts = accounts
-        self._learner = {tree: _end_of_line(tree, accounts) for tree in accounts}
-        self._trees: dict[str, list[str]] = {}
-        self._named: dict[int, list[Account]] = {}
-        self._by_name: dict[str, Account] = {}
-        for tree, account in sorted(accounts.items()):
-            self._trees.setdefault(self._learner[tree], []).append(tree)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Account]:
+        return {name: account for account in self._accounts.values() for name in account.names}
+
+    @cached_property
+    def _named(self) -> dict[int, list[Account]]:
+        """Return {uid: the accounts with login names}."""
+        found: dict[int, list[Account]] = {}
+        for _, account in sorted(self._accounts.items()):
             if account.names:
-                self._named.setdefault(account.uid, []).append(account)
-            self._by_name.update(dict.fromkeys(account.names, account))
+                found.setdefault(account.uid, []).append(account)
+        return found
+
+    @cached_property
+    def _trees(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for tree in sorted(self._accounts):
+            found.setdefault(self.learner_of(tree), []).append(tree)
+        return found
 
     def holder(self, name: str) -> Account | None:
         """Return the account that has the login name `name`, or None."""
@@ -32,7 +44,7 @@ class Learners:
 
     def learner_of(self, tree: str) -> str:
         """Return the tree that stands for the learner of `tree`."""
-        return self._learner.get(tree, tree)
+        return _end_of_line(tree, self._accounts) if tree in self._accounts else tree
 
     def trees_of(self, tree: str) -> list[str]:
         """Return all trees of the learner of `tree`, sorted; `tree` is one of them."""

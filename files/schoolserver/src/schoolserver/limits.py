@@ -22,17 +22,15 @@ class NewAccounts:
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network -> tokens left, as of when
 
-    def check(self, address: str, now: float) -> None:
-        """Raise Refusal when `address` has no token left; an empty address is this machine's own and has no limit."""
-        if address and self._left(_network(address), now) < 1:
-            raise Refusal("too many new laptops registered from here just now: try again in a few minutes")
-
     def spend(self, address: str, now: float) -> None:
-        """Take a token from `address`: an account was made."""
+        """Take a token from `address`; raise Refusal when it has none left. "" is this machine and has no limit."""
         if not address:
             return
         network = _network(address)
-        self._buckets[network] = self._left(network, now) - 1, now
+        left = self._left(network, now)
+        if left < 1:
+            raise Refusal("too many new laptops registered from here just now: try again in a few minutes")
+        self._buckets[network] = left - 1, now
         self._buckets.move_to_end(network)
         if len(self._buckets) > _MOST_ADDRESSES:
             self._buckets.popitem(last=False)

@@ -132,20 +132,21 @@ class Permission:
                         self.leave(**ready.data)
 
     def _meet(self, gate: socket.socket, selector: selectors.BaseSelector) -> None:
-        asked: local_socket.Message = {}
+        held: dict[str, Any] = {}
 
         def seat(request: local_socket.Message, uid: int) -> local_socket.Message:
-            asked.update(request)
-            return self.seat(request, uid)
+            answer = self.seat(request, uid)
+            if answer["ok"]:
+                held.update(tree=request["tree"], last=request.get("last") is True)
+            return answer
 
         gate.settimeout(_GATE_SECONDS)
         try:
-            seated = local_socket.reply_to(gate, seat)["ok"]
+            local_socket.reply_to(gate, seat)
         except OSError as error:
             print(f"a gate went away: {error}", file=sys.stderr, flush=True)
-            seated = False
-        if seated:
-            selector.register(gate, selectors.EVENT_READ, {"tree": asked["tree"], "last": asked.get("last") is True})
+        if held:  # also by one that went before its answer came: its end is read at once and gives the place back
+            selector.register(gate, selectors.EVENT_READ, held)
         else:
             gate.close()
 

@@ -12,15 +12,14 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import audit, house, local_socket, paths, policy, refusals, settings, stamps, trees
+from schoolserver import audit, house, local_socket, paths, policy, refusals, settings, stamps
 from schoolserver.accounts import Known
-from schoolserver.audit import Who
 from schoolserver.errors import Refusal
 from schoolserver.house import House
 from schoolserver.limits import NewAccounts
@@ -29,7 +28,6 @@ from schoolserver.policy import Plan, Rules
 
 _AT_ONCE = 64  # requests answered in one go
 _SECONDS = 2.0  # registration sends its line at once, and the others wait meanwhile
-_FREE_OF_CHARGE = ("", "new nick")  # what a laptop can change as often as it likes is not in the audit trail
 Outcome = Plan | Refusal | OSError
 
 
@@ -84,41 +82,44 @@ def register_all(
     outcomes: list[Outcome] = []
     with house.alone(where):
         known = house.read(where)
+        before = known.accounts
         for message in messages:
             try:
-                plan = _carry_out(known, message, where, rules, limits or NewAccounts())
+                plan = _decide(known, message, rules, limits or NewAccounts())
                 known = known.plus(plan.account)
                 outcomes.append(plan)
             except Refusal as refusal:
                 outcomes.append(refusal)
-            except OSError as error:
-                outcomes.append(error)
-                known = house.read(where)  # it may have got as far as account.json: its uid must not be given again
+        plans = [outcome for outcome in outcomes if isinstance(outcome, Plan)]
+        steps = {plan.account.tree: (before.get(plan.account.tree), plan.account) for plan in plans}
+        failed: dict[str, OSError] = {}
         try:
-            if any(isinstance(outcome, Plan) for outcome in outcomes):  # unchanged or not: OK means it can back up
-                house.write_derived(where, known.accounts.values())
+            if plans:  # unchanged or not: OK means that it can back up
+                audit.record(where.audit, _entries(zip(messages, outcomes, strict=True)), house.readers())
+                failed = house.save(where, list(steps.values()))
+                house.write_derived(where, (house.read(where) if failed else known).accounts.values())
         except OSError as error:
-            return [error if isinstance(outcome, Plan) else outcome for outcome in outcomes]
-    return outcomes
+            failed = dict.fromkeys(steps, error)
+    return [failed.get(one.account.tree, one) if isinstance(one, Plan) else one for one in outcomes]
 
 
-def _carry_out(known: Known, message: Message, where: House, rules: Rules, limits: NewAccounts) -> Plan:
+def _decide(known: Known, message: Message, rules: Rules, limits: NewAccounts) -> Plan:
     request, address = policy.check(message), str(message.get("address", ""))
-    now = datetime.now(UTC)
-    plan = policy.decide(known, request, now, rules)
+    plan = policy.decide(known, request, datetime.now(UTC), rules)
     house.check_name_is_free(request.serial)
-    if plan.new:
-        limits.check(address, time.monotonic())
-    if plan.what not in _FREE_OF_CHARGE:
-        who = Who(str(message.get("by", "")) or f"laptop {request.serial}", address)
-        entry = audit.Entry(stamps.written(now), who.name, who.place, plan.account.tree, plan.what)
-        audit.record(where.audit, [entry], house.readers())
-    if plan.changed:
-        house.save(where, plan.account, new=plan.new)
-    trees.complete(where.users, plan.account)
     if plan.new:
         limits.spend(address, time.monotonic())
     return plan
+
+
+def _entries(done: Iterable[tuple[Message, Outcome]]) -> list[audit.Entry]:
+    """Return what the audit trail says of these; a nick, which a laptop can change for ever, is not in it."""
+    when = stamps.written(datetime.now(UTC))
+    return [
+        audit.Entry(when, f"laptop {message['serial']}", str(message.get("address", "")), plan.account.tree, plan.what)
+        for message, plan in done
+        if isinstance(plan, Plan) and plan.what not in ("", "new nick")
+    ]
 
 
 def main() -> int:
@@ -170,7 +171,6 @@ def _receive(connection: socket.socket) -> Message:
         raise Refusal("only registration may ask the registrar")
     if message.pop("op", None) != "register":
         raise Refusal("the registrar knows one operation: register")
-    message.pop("by", None)  # who registers over the network is a laptop, whatever registration, taken over, may say
     return message
 
 
@@ -181,7 +181,7 @@ def _remember(desk: Desk, messages: list[Message], outcomes: list[Outcome]) -> N
     for message, outcome in zip(messages, outcomes, strict=True):
         if isinstance(outcome, Refusal):
             now = refusals.add(now, message, str(outcome), stamps.written(datetime.now(UTC)))
-        else:
+        elif isinstance(outcome, Plan):
             now = [one for one in now if one.serial != message.get("serial")]
     try:
         if now != before:

@@ -15,8 +15,9 @@ from typing import Any
 
 from schoolserver import acts, house, identity, policy
 from schoolserver.accounts import Account, Known
-from schoolserver.acts import Act, Change, Step
+from schoolserver.acts import Act, Change
 from schoolserver.errors import Refusal
+from schoolserver.house import Step
 from schoolserver.learners import Learners
 from schoolserver.policy import Rules
 

@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from schoolserver import accounts, btrfs, durable
@@ -20,14 +21,22 @@ _NEW = ".new"  # in the users' directory, and in a tree's top: what is being mad
 _ACL = "system.posix_acl_access"
 
 
-def make(users: Path, account: Account) -> None:
-    """Make the directory of a new tree under `users`, its account.json in it before it has its name; raise OSError."""
-    new = users / _NEW
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(0o700)
-    durable.replace(new / accounts.FILE, accounts.to_json(account), 0o640, account.uid)
-    new.rename(users / account.tree)
-    durable.sync_directory(users)
+def make(users: Path, new: Sequence[Account]) -> None:
+    """Make the directories of the trees of `new` under `users`, each with its account.json; raise OSError.
+
+    A tree gets its name only when its account.json is on the disk. All of them wait for that once: btrfs writes out
+    everything it has in hand each time it is asked to.
+    """
+    making = users / _NEW
+    shutil.rmtree(making, ignore_errors=True)
+    for account in new:
+        (making / account.tree).mkdir(0o700, parents=True)
+        text = accounts.to_json(account)
+        durable.replace(making / account.tree / accounts.FILE, text, 0o640, account.uid, derived=True)
+    durable.sync_file_system(users)
+    for account in new:
+        (making / account.tree).rename(users / account.tree)
+    shutil.rmtree(making, ignore_errors=True)
 
 
 def complete(users: Path, account: Account) -> None:
