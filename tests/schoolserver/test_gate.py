@@ -55,7 +55,7 @@ settings.PARTS["accounts"] = functools.partial(settings.Accounts, **{limits!r})
 gate._LOCK_SECONDS, gate._REPORT_SECONDS, gate._PLACE_SECONDS = 0.3, 5.0, 5.0
 program, real = {program!r}, jail.argv
 if program:
-    jail.argv = lambda *given: (lambda argv: argv[:argv.index("--") + 1] + program)(real(*given))
+    jail.argv = lambda *given, **how: (lambda argv: argv[:argv.index("--") + 1] + program)(real(*given, **how))
 sys.exit(gate.main())
 """
 
@@ -621,6 +621,84 @@ def test_a_file_that_is_too_large_ends_the_run_incomplete(here: School) -> None:
     done = here.push(ssh=here.ssh(file_bytes=1_000_000))
     assert done.returncode != 0
     assert not here.marked()
+
+
+def test_who_has_too_much_may_only_delete_until_there_is_room_again(here: School) -> None:
+    with here.snapshots():
+        assert here.push().returncode == 0
+        room = 20 + sum(len(list((here.tree / name).rglob("*"))) for name in ("datastore-current", "keepsakes"))
+
+        def push() -> str:
+            done = here.push(ssh=here.ssh(learner_files=room))
+            return done.stderr.splitlines()[0] if done.returncode else ""
+
+        def films(first: int) -> None:
+            for number in range(first, first + 30):
+                (here.laptop / "datastore" / f"film{number}").write_text("x")
+
+        too_much = f"xs: more than {room} files came from this laptop: delete what is not needed, or ask your teacher"
+        films(0)
+        assert push() == "", "what comes within some seconds is counted by the next session"
+        assert push() == too_much
+        assert len(here.stamps) == 2
+        # More of it is not taken, …
+        films(30)
+        assert push() == too_much
+        assert not (here.tree / "datastore-current" / "film59").exists()
+        # … but what is deleted on the laptop goes, and then it goes on.
+        for file in (here.laptop / "datastore").glob("film*"):
+            file.unlink()
+        (here.laptop / "datastore" / "version").write_text("not yet")
+        assert push() == too_much
+        assert not list((here.tree / "datastore-current").glob("film*"))
+        assert len(here.stamps) == 2, "a session that may only delete is no complete run"
+        assert push() == ""
+    assert files(here.tree / "datastore-latest") == files(here.laptop / "datastore")
+
+
+def test_what_is_left_of_a_session_whose_gate_was_killed_at_the_wrong_moment_is_ended(here: School) -> None:
+    # What bubblewrap's second process then is: of the learner, called bwrap, a child of init, with the lock held.
+    lock = here.tree / ".state" / "lock"
+    lock.touch()
+    os.chown(lock, UID, UID)
+    script = (
+        "import ctypes, fcntl, os, time; ctypes.CDLL(None).prctl(15, b'bwrap')\n"
+        f"fcntl.flock(os.open({str(lock)!r}, os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "if os.fork() == 0: os.setsid(); time.sleep(999)"
+    )
+    subprocess.run([PYTHON, "-c", script], user=UID, group=UID, check=True)
+    assert locked(lock)
+    assert "still open" in here.push().stderr
+    wait_for(lambda: not locked(lock))
+    assert here.push().returncode == 0
+
+
+def test_a_full_server_takes_nothing_more_and_gives_everything_back(here: School) -> None:
+    with here.snapshots():
+        here.push()
+    before = files(here.tree)
+    (here.laptop / "datastore" / "file").write_text("x")
+    refused = here.push(ssh=here.ssh(full_percent=-1))
+    assert refused.stderr.startswith("xs: the school server is full: please tell your teacher")
+    assert files(here.tree) == before
+    assert here.rsync("-rlt", "s:datastore-latest/", "back", ssh=here.ssh(full_percent=-1)).returncode == 0
+
+
+def test_a_server_that_becomes_full_meanwhile_ends_the_session_and_keeps_the_last_backup(here: School) -> None:
+    with here.snapshots():
+        here.push()
+        ended = here.push(ssh=here.ssh(program=["/usr/bin/sleep", "99"], stop_percent=-1))
+    assert ended.stderr.startswith("xs: more than the school server has room for")
+    assert not here.marked()
+    assert len(here.stamps) == 1
+
+
+def test_the_kernel_takes_a_session_before_a_service_when_memory_runs_out(here: School) -> None:
+    script = "cat /proc/self/oom_score_adj; ulimit -v"
+    ssh = here.ssh(program=["/usr/bin/sh", "-c", f"{script} >&2; exit 0"])
+    # The jail has no /proc; the limit is seen there, the score outside.
+    done = subprocess.run([ssh, "x", "rsync --server -ltre.i . documents"], capture_output=True, text=True, check=False)
+    assert done.stderr.split()[-1] == str(gate._MEMORY // 1024)
 
 
 def test_a_session_that_takes_too_long_is_ended(here: School) -> None:

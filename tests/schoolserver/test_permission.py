@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from laptops import ANN, JIM, after, request
-from schoolserver import local_socket, permission, registry
+from schoolserver import allowance, local_socket, permission, registry, seen
 from schoolserver.errors import Refusal
 from schoolserver.permission import Permission
+from schoolserver.seen import Sight
 from schoolserver.settings import Accounts
 
 KNOWN = after(request(JIM, 0), request(ANN, 1), request("ABC12345678", 1), request(JIM, 2))
@@ -99,7 +100,7 @@ def test_when_all_places_are_leased_the_laptop_is_told_when_to_ask_again(web: We
 
 def test_when_the_disk_is_full_nobody_may_go_and_the_answer_says_why(tmp_path: Path) -> None:
     registry.write(tmp_path / "registry.db", KNOWN.accounts.values(), 0)
-    used = permission.used_percent(tmp_path)
+    used = allowance.used_percent(str(tmp_path))
     full = Permission(Accounts(full_percent=max(0, int(used) - 1)), tmp_path / "registry.db", tmp_path)
     status, headers, body = full.answer("GET", f"/backup/1/available/{JIM}")
     assert (status, dict(headers)["X-XS-Reason"], body) == ("503 Service Unavailable", "full", b"")
@@ -216,3 +217,119 @@ def test_gates_that_say_nothing_or_nonsense_stop_nobody(
     assert connect(path, tree=JIM)[1] == {"ok": True}
     silent.close()
     rude.close()
+
+
+def test_a_gate_that_went_before_its_answer_came_keeps_no_place(tmp_path: Path) -> None:
+    mine = replace(KNOWN.accounts[JIM], uid=ME)
+    registry.write(tmp_path / "registry.db", [mine], 0)
+    school = Permission(Accounts(places=2), tmp_path / "registry.db", tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "place"))
+        listener.listen()
+        for _ in range(2):  # as many as there are places
+            with socket.socket(socket.AF_UNIX) as gate:
+                gate.connect(str(tmp_path / "place"))
+                local_socket.send(gate, {"tree": JIM})
+        threading.Thread(target=school.seat_all, args=(listener.dup(),), daemon=True).start()
+        until = time.monotonic() + 5
+        while not (answer := connect(tmp_path / "place", tree=JIM)[1])["ok"]:
+            assert time.monotonic() < until, "the places never came back"
+            time.sleep(0.01)
+        assert answer == {"ok": True}
+
+
+# In store, and seen.
+
+
+def test_a_laptop_in_store_hears_why_it_may_not_go(tmp_path: Path, web: Web) -> None:
+    stored = replace(KNOWN.accounts[ANN], retired="2026-11-23T10:00:00Z")
+    registry.write(tmp_path / "registry.db", KNOWN.plus(stored).accounts.values(), 0)
+    for serial in (ANN, "ABC12345678"):
+        answer = web(f"/backup/1/available/{serial}")
+        assert (answer.status, answer.headers["X-XS-Reason"], answer.read()) == (403, "retired", b"")
+    assert web(f"/backup/1/available/{JIM}").status == 200
+
+
+def sight_of(school: Permission, tree: str = JIM) -> Sight | None:
+    assert school._seen
+    return seen.read(school._seen).get(tree)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Permission:
+    """A school that writes down where laptops were seen."""
+    registry.write(tmp_path / "registry.db", KNOWN.accounts.values(), 0)
+    limits = Accounts(places=2, full_percent=100)
+    return Permission(limits, tmp_path / "registry.db", tmp_path, tmp_path / "seen.json")
+
+
+def test_where_a_laptop_was_seen_is_what_its_gate_says_and_how_its_client_called_itself(watched: Permission) -> None:
+    watched.answer("GET", f"/backup/1/available/{JIM}", "172.18.0.99", "Python-urllib/2.7")
+    assert watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20000)["ok"]
+    sight = sight_of(watched)
+    assert sight
+    assert (sight.address, sight.client) == ("172.18.0.77", "Python-urllib/2.7")
+
+
+def test_whoever_only_asks_in_a_laptops_name_is_not_taken_for_it(watched: Permission) -> None:
+    watched.answer("GET", f"/backup/1/available/{JIM}", "172.18.0.99", "a classmate's curl")
+    assert sight_of(watched) is None
+    assert watched.seat({"tree": f"{JIM}.2", "address": "172.18.0.77"}, 20000)["ok"]
+    further = sight_of(watched, f"{JIM}.2")
+    assert further
+    assert (further.address, further.client) == ("172.18.0.77", "")
+    assert sight_of(watched) is None
+
+
+def test_a_session_that_is_refused_was_not_seen(watched: Permission) -> None:
+    with pytest.raises(Refusal):
+        watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20001)
+    for number in range(2):
+        watched._places.grant(f"SHC3000000{number}", f"172.18.96.{number}", time.monotonic())
+    assert not watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20000)["ok"]
+    assert sight_of(watched) is None
+
+
+def test_what_a_client_calls_itself_is_one_short_printable_line(watched: Permission) -> None:
+    hostile = "\x1b[2J\r\n\x9b{{ x }}\u202e" + "A" * 500
+    watched.answer("GET", f"/backup/1/available/{JIM}", "172.18.0.77", hostile)
+    watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20000)
+    sight = sight_of(watched)
+    assert sight
+    assert sight.client.isascii()
+    assert sight.client.isprintable()
+    assert len(sight.client) <= 60
+
+
+def test_the_client_is_what_its_request_says(watched: Permission, tmp_path: Path) -> None:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": f"/backup/1/available/{JIM}",
+        "HTTP_USER_AGENT": "Python-urllib/2.7",
+        "HTTP_X_REAL_IP": "172.18.0.77",
+    }
+    answers: list[str] = []
+    assert list(watched(environ, lambda status, headers: answers.append(status))) == [b""]
+    del environ["HTTP_USER_AGENT"]
+    environ["PATH_INFO"] = f"/backup/1/available/{ANN}"
+    list(watched(environ, lambda status, headers: answers.append(status)))
+    assert answers == ["200 OK", "200 OK"]
+    assert watched._clients == {JIM: "Python-urllib/2.7", ANN: ""}
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"SHC11111111": {"address": "x", "client": "y", "when": 5}}'])
+def test_a_damaged_file_of_sights_costs_no_backup_and_no_place(watched: Permission, damaged: str) -> None:
+    assert watched._seen
+    watched._seen.write_text(damaged)
+    assert watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20000) == {"ok": True}
+    assert watched._places.sessions == {JIM: 1}
+    assert sight_of(watched)
+
+
+def test_where_sights_cannot_be_written_the_log_says_so_and_the_backup_goes_on(
+    watched: Permission, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert watched._seen
+    watched._seen.with_name(".seen.json.new").mkdir()
+    assert watched.seat({"tree": JIM, "address": "172.18.0.77"}, 20000) == {"ok": True}
+    assert f"seen: {watched._seen}: " in capsys.readouterr().err

@@ -81,8 +81,10 @@ def main() -> int:
         if os.geteuid() != 0:
             raise Refusal("only root may do this: put sudo in front")
         arguments.run(arguments)
-    except BrokenPipeError:
-        return 1  # the reader, say `head`, has seen enough
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, say `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        return 1
     except (Refusal, OSError, sqlite3.Error) as error:
         print(f"xs: {error}", file=sys.stderr)
         return 1

@@ -174,7 +174,8 @@ def _verb(
     text: str,
     run: Callable[[argparse.Namespace], None],
 ) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text)
+    # No abbreviations: "--delete" must not stand for every document for ever.
+    verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
     verb.add_argument("--json", action="store_true", help="for programs")
     verb.set_defaults(run=run)
     return verb

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from schoolserver import btrfs, catalog, datastore, durable, keepsakes
@@ -17,35 +18,47 @@ _ERASED = ".erased-"  # what a tree is called from the moment on that it is no m
 
 
 def count(users: Path, trees: Iterable[str]) -> int:
-    """Return how many documents the `trees` hold, in snapshots and keepsakes, each counted once; raise OSError."""
+    """Return how many documents the `trees` hold, in snapshots and keepsakes, each counted once; raise OSError.
+
+    Where a laptop has made more than anybody counts, datastore.MOST_DOCUMENTS stands for them.
+    """
     found: set[str] = set()
+    least = 0
     for tree in trees:
         at = users / tree
         for stamp in datastore.snapshots(at):
-            found |= datastore.entries(at / "datastore" / stamp).keys()
+            try:
+                found |= datastore.entries(at / "datastore" / stamp).keys()
+            except datastore.TooMany:  # an attack must not keep its tree from being deleted
+                least = datastore.MOST_DOCUMENTS
         found |= {uid for uid, _ in keepsakes.every(at)}
-    return len(found)
+    return max(len(found), least)
 
 
 def erase(users: Path, tree: str, catalog_file: Path) -> None:
     """Delete `tree` with all that is in it, and what the catalog says of it; raise OSError.
 
-    It is gone for everybody with the first step; sweep() goes on where a crash interrupted the rest.
+    It is gone for everybody once it has lost its name; sweep() goes on where a crash interrupted the rest.
     """
     gone = users / f"{_ERASED}{tree}"
-    (users / tree).rename(gone)
-    durable.sync_directory(users)
-    try:
+    if gone.exists():  # an earlier one of that name, interrupted
+        _delete(gone)
+    try:  # first: a crash later on leaves nobody who would, and the next tree of that name would show these titles
         catalog.forget_tree(catalog_file, tree)
     except (OSError, sqlite3.Error) as error:  # derived: the next rebuild finds no such tree
         print(f"{tree}: the catalog is late: {error}", file=sys.stderr, flush=True)
+    (users / tree).rename(gone)
+    durable.sync_directory(users)
     _delete(gone)
 
 
 def sweep(users: Path) -> None:
-    """Finish what an interrupted erase() left; raise OSError."""
+    """Finish what an interrupted erase() left; what still resists is named, and waits for the next time."""
     for left in users.glob(f"{_ERASED}*"):
-        _delete(left)
+        try:
+            _delete(left)
+        except OSError as error:
+            print(f"{left} is not gone yet: {error}", file=sys.stderr, flush=True)
 
 
 def _delete(tree: Path) -> None:
@@ -53,8 +66,12 @@ def _delete(tree: Path) -> None:
     places += [tree / "datastore-current", *_below(tree / "datastore"), *_below(tree / "documents-history")]
     for place in places:
         if btrfs.is_subvolume(place):
-            btrfs.delete_subvolume(place)
-    shutil.rmtree(tree)
+            with suppress(OSError):  # a laptop that owned its rsync may have made others deep inside: it goes below
+                btrfs.delete_subvolume(place)
+    try:
+        shutil.rmtree(tree)
+    except RecursionError as error:  # rsync takes 2,000 directories in each other from any laptop
+        raise OSError(f"its directories are nested too deep for this: rm -rf {tree}") from error
 
 
 def _below(directory: Path) -> list[Path]:

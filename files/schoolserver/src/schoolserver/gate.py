@@ -17,19 +17,21 @@ import sys
 import syslog
 import time
 
-from schoolserver import grammar, jail, local_socket, paths, settings, stamps
+from schoolserver import allowance, grammar, jail, local_socket, paths, settings, stamps
 from schoolserver.errors import Refusal
 from schoolserver.grammar import Flag, Pull, Push, Xs
 from schoolserver.names import TREE
 
 REFUSED = 126
-_LOCK, _MARK = "lock", "complete"
+_LOCK, _MARK, _USAGE = "lock", "complete", "usage"  # in .state
 _LOCK_SECONDS = 10.0  # a snapshot of the run before takes far less
 _PLACE_SECONDS = 5.0
 _REPORT_SECONDS = 10.0
 _PLACES_ALONE = 4  # sessions at once while the permission service is down
 _MOST_SEEDS = 10  # rsync takes twenty
 _PROCESSES = 200  # of one learner at once, all sessions together: a session has six, a fork bomb stops here
+_MEMORY = 1024**3  # bytes of one process; rsync takes a tenth for the largest Journal
+_FIRST_TO_GO = 500  # of 1000, for the kernel when memory runs out: a session is lost rather than a service
 _COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
 _INCOMING = "datastore-current"
 _BTRFS_SYNC = 0x9408  # BTRFS_IOC_SYNC, linux/btrfs.h
@@ -73,10 +75,13 @@ def _session(arguments: list[str], command: str) -> int:
         code = _run(jail.argv(request, source, limits.idle_seconds))
         place.close()
         return code
-    return _receive(tree, request, limits.idle_seconds)
+    if isinstance(request, Push) and allowance.used_percent(str(paths.USERS)) > limits.full_percent:
+        # Permission says so too, but nobody has to ask it.
+        raise Refusal("the school server is full: please tell your teacher")
+    return _receive(tree, request, limits)
 
 
-def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
+def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
     top = f"{paths.USERS}/{tree}"
     state = os.open(f"{top}/.state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     run = isinstance(request, Push) and request.destination == _INCOMING
@@ -93,8 +98,11 @@ def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
     if run and _exists(_MARK, state):
         os.unlink(_MARK, dir_fd=state)  # after a crash, half a run must not look like a complete one
         os.fsync(state)
-    destination = f"{top}/{request.destination}" if isinstance(request, Push) else ""
-    code = _run(jail.argv(request, destination, idle_seconds, _seeds(tree) if run else ()))
+    if isinstance(request, Push):
+        destination = f"{top}/{request.destination}"
+        code = _push(tree, request, destination, state, limits)
+    else:
+        destination, code = "", _run(jail.argv(request, "", limits.idle_seconds))
     completed = run and code in _COMPLETE
     if completed:
         _sync(destination)
@@ -107,6 +115,41 @@ def _receive(tree: str, request: Push | Flag, idle_seconds: int) -> int:
         except (OSError, Refusal) as error:  # late, never lost: the mark stays
             syslog.syslog(syslog.LOG_WARNING, f"{tree}: the snapshot part did not answer: {error}")
     return code
+
+
+def _push(tree: str, request: Push, destination: str, state: int, limits: settings.Accounts) -> int:
+    """Run rsync as long as the learner's directories do not hold too much; return its exit code, or raise Refusal."""
+    allowed = allowance.Limits(limits.learner_files, limits.learner_bytes, limits.stop_percent)
+    seeds = _seeds(tree) if request.destination == _INCOMING else ()
+    # Else a laptop in a loop would get a little further each time.
+    too_much = _read_usage(state).over(allowed)
+    argv = jail.argv(request, destination, limits.idle_seconds, seeds, only_delete=bool(too_much))
+    places = [f"{paths.USERS}/{one}/{name}" for one in _trees(tree) for name in allowance.COUNTED]
+    if too_much:
+        _run(argv)
+        code, usage = REFUSED, allowance.count(places, allowed)
+    else:
+        code, usage, too_much = allowance.watch(argv, places, allowed, str(paths.USERS))
+    _write_usage(usage, state)
+    if too_much:
+        raise Refusal(f"{too_much} came from this laptop: delete what is not needed, or ask your teacher")
+    return code
+
+
+def _read_usage(state: int) -> allowance.Usage:
+    """Return what the last session counted; nothing where it left no count."""
+    try:
+        with open(os.open(_USAGE, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=state), encoding="ascii") as file:
+            files, size = file.read(100).split()
+        return allowance.Usage(int(files), int(size))
+    except (OSError, ValueError):
+        return allowance.Usage(0, 0)
+
+
+def _write_usage(usage: allowance.Usage, state: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(os.open(_USAGE, flags, 0o600, dir_fd=state), "w", encoding="ascii") as file:
+        file.write(f"{usage.files} {usage.bytes}\n")
 
 
 def _trees(tree: str) -> list[str]:
@@ -182,8 +225,11 @@ def _limit(limits: settings.Accounts) -> None:
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),  # a core file would put the server's memory into the tree
         (resource.RLIMIT_NPROC, _PROCESSES),
+        (resource.RLIMIT_AS, _MEMORY),
     ):
         resource.setrlimit(limit, (value, value))
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(_FIRST_TO_GO))
     os.nice(10)  # the server's own work goes first, on the disk too: the I/O priority follows
     # The kernel ends a session that takes too long, and the jail dies with its gate.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -200,11 +246,27 @@ def _take_lock(state: int) -> int:
             break
         except BlockingIOError:
             if time.monotonic() > until:
+                _end_orphans()
                 raise Refusal("another session of this laptop is still open: try again in a few minutes") from None
             time.sleep(0.05)
     # rsync inherits it, so that it is not free before rsync has gone, even where the gate is killed.
     os.set_inheritable(lock, True)
     return lock
+
+
+def _end_orphans() -> None:
+    """End what is left of a session whose gate was killed in the moment in which bubblewrap starts its second process.
+
+    That one then waits for the first one for ever, and keeps the lock. No jail in use has lost its parent.
+    """
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+            if (name, rest.split()[1]) == ("bwrap", "1") and os.stat(f"/proc/{process}").st_uid == os.getuid():
+                os.kill(int(process), signal.SIGKILL)
+        except OSError:  # it has ended meanwhile
+            continue
 
 
 def _take_place(tree: str, *, last: bool = False) -> socket.socket:

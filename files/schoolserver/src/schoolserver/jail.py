@@ -32,14 +32,23 @@ _WALLS = (
 )  # fmt: skip
 _READABLE = ("-p", "--chmod=D755,F644")  # else a source's 0600 or 000 survives, and services cannot read the file
 
+_NOTHING_NEW = ("--existing", "--ignore-existing")
 
-def argv(request: Push | Pull | Flag, source: str, idle_seconds: int, seeds: Sequence[str] = ()) -> list[str]:
+
+def argv(
+    request: Push | Pull | Flag,
+    source: str,
+    idle_seconds: int,
+    seeds: Sequence[str] = (),
+    *,
+    only_delete: bool = False,
+) -> list[str]:
     """Return the command that carries out `request` in a jail.
 
     `source` is the directory on the server that stands behind the request's path, with no link left in it ("" for a
     flag, which is received into memory and dropped). Where the laptop set no timeout, a session that is silent for
     `idle_seconds` ends. `seeds` are directories on the server, the same learner's: what a push finds there unchanged
-    is copied on the server and not sent.
+    is copied on the server and not sent. With `only_delete` a push removes what the laptop has no more, and no more.
     """
     match request:
         case Push(destination, words, slash):
@@ -47,7 +56,8 @@ def argv(request: Push | Pull | Flag, source: str, idle_seconds: int, seeds: Seq
             seeding = [f"/seeds/{number}" for number in range(len(seeds))]
             for seed, place in zip(seeds, seeding, strict=True):
                 view += ["--ro-bind", seed, place]
-            rsync = [*words, *_READABLE, *(f"--copy-dest={place}" for place in seeding), ".", destination + slash]
+            ours = [*_READABLE, *(_NOTHING_NEW if only_delete else ()), *(f"--copy-dest={place}" for place in seeding)]
+            rsync = [*words, *ours, ".", destination + slash]
         case Pull(path, words, slash, tree):
             path = f"trees/{tree}/{path}" if tree else path
             view = ["--ro-bind", source, f"/{path}"]

@@ -6,7 +6,6 @@ The HTTP side is PROTOCOL.md section 3; `places.py` has the state.
 
 from __future__ import annotations
 
-import os
 import re
 import selectors
 import socket
@@ -18,7 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from waitress.server import create_server
+
 from schoolserver import local_socket, paths, registry, seen, settings
+from schoolserver.allowance import used_percent
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
 from schoolserver.places import Places
@@ -79,7 +81,7 @@ class Permission:
             self._note("retired", f"{serial} is in store")
             return "403 Forbidden", [("X-XS-Reason", "retired")], b""
         self._clients[tree] = client[:_LONGEST_CLIENT]
-        if used_percent(self._users) > self._limits.full_percent:
+        if used_percent(str(self._users)) > self._limits.full_percent:
             self._note("full", f"{serial} was sent away: the disk is over {self._limits.full_percent} % full")
             return _unavailable("full", _FULL_WAIT)
         with self._lock:
@@ -166,16 +168,8 @@ class Permission:
         print(f"{reason}: {text}{more}", file=sys.stderr, flush=True)
 
 
-def used_percent(path: Path) -> float:
-    """Return how much of the file system at `path` is used, in percent of what its users can have."""
-    status = os.statvfs(path)
-    return 100 * (1 - status.f_bavail / status.f_blocks)
-
-
 def server(permission: Permission, web: socket.socket) -> Any:
     """Return the HTTP server, ready to run(), of `permission` on the socket `web`."""
-    from waitress.server import create_server  # here: the gate's `xs status` needs only used_percent
-
     return create_server(
         permission,
         sockets=[web],

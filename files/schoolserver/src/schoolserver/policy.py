@@ -115,13 +115,24 @@ def _known_key(mine: Account, request: Request, learners: Learners) -> Plan:
         account, what = replace(account, names=(*account.names, request.serial)), f"new login name {request.serial}"
     # Where the serial is another learner's the key still opens its own tree, under its own name, and nothing else.
     theirs = owner is not None and owner.uid != account.uid
+    if theirs and not learners.logins_of(mine):
+        # It waited to be called the same child when its serial was handed on, or removed and taken: it cannot log in.
+        raise Refusal(
+            f"{request.serial} is another child's laptop now, and {mine.tree} has no login name of its own: ask the "
+            "school's technician to remove it, and register again"
+        )
     changed = account != mine
     return Plan(account, learners.login_of(mine) if theirs else request.serial, False, changed, what if changed else "")
 
 
 def _new_key(known: Known, request: Request, now: datetime, rules: Rules, learners: Learners) -> Plan:
     owner = learners.holder(request.serial)
-    same = owner is not None and rules.rekey == AUTOMATIC and request.uuid in _uuids(owner, known, learners)
+    same = (
+        owner is not None
+        and rules.rekey == AUTOMATIC
+        and request.uuid in _uuids(owner, known, learners)
+        and not learners.is_retired(owner)  # else the new key would open nothing either, and OK be a lie
+    )
     if not same:
         _check_newcomer(known, request.serial, rules)
     # A known serial with a new key is a reflash, or a stranger: a tree apart, so neither reads or blocks the other.

@@ -8,7 +8,9 @@ the same words as a laptop that registers itself.
 from __future__ import annotations
 
 import csv
+import functools
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +25,7 @@ from schoolserver.policy import Rules
 
 PRESENT, ABSENT, RETIRED = "present", "absent", "retired"
 COLUMNS = ("serial", "nick", "uuid", "pubkey", "class", "joins", "state")
+_ROUNDS = 10  # one, and another that changes nothing; a third and fourth where lines undo each other
 
 
 @dataclass(frozen=True)
@@ -67,44 +70,68 @@ def from_mapping(line: Mapping[str, Any]) -> Entry:
 def parse_csv(text: str) -> list[Mapping[str, Any]]:
     """Return the lines of a spreadsheet saved as CSV, with comma or semicolon, its first line naming the columns.
 
-    An empty cell says nothing. Raise Refusal when there is no such first line.
+    An empty cell says nothing, nor does a line of them. Raise Refusal when there is no such first line, or a quote that
+    does not end: it would swallow all the lines below it.
     """
     text = text.removeprefix("\ufeff")  # spreadsheets put it there
     first = text.partition("\n")[0]
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
-    if "serial" not in (table.fieldnames or []):
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        columns, lines = table.fieldnames or [], list(table)
+    except csv.Error as error:
+        raise Refusal(f"the list is damaged at its line {table.reader.line_num}: {error}") from error
+    if "serial" not in columns:
         raise Refusal(f"the list has no column serial; its first line must name columns out of {', '.join(COLUMNS)}")
-    lines = list(table)
     if any(None in line for line in lines):
         raise Refusal("a line of the list has more cells than the first line has columns")
-    return [{name: cell for name, cell in line.items() if cell and cell.strip()} for line in lines]
+    said = [{name: cell for name, cell in line.items() if cell and cell.strip()} for line in lines]
+    return [line for line in said if line]
 
 
 def decide(known: Known, entries: Sequence[Entry], rules: Rules, act: Act) -> Wanted:
-    """Return what the list leads to, in one go; raise Refusal, a line for each entry that cannot be."""
-    waiting: list[str] = []
+    """Return what the list leads to, in one go; raise Refusal that names each line that cannot be.
+
+    A line can move a laptop that one above it was joined to. So the list is gone through until it changes nothing any
+    more: that is what the next run must find.
+    """
+    twice = [serial for serial, times in Counter(entry.serial for entry in entries).items() if times > 1]
+    if twice:
+        raise Refusal("; ".join(f"{serial[:40]}: it is on the list more than once: leave one line" for serial in twice))
     steps: list[Step] = []
-    accounts: list[Account] = []
+    for _ in range(_ROUNDS):
+        done, accounts = _decide_all(known, entries, rules, act)
+        known = functools.reduce(Known.plus, (after for _, after in done), known)
+        steps += done
+        if all(before == after for before, after in done):
+            break
+    else:
+        raise Refusal("the lines of the list contradict each other")
+    change = Change(_merged(steps), "on the school's list")
+    learners = Learners(known.accounts)
+    logins = [(learners.login_of(account), account) for account in accounts.values() if account]
+    waiting = [entry.serial for entry in entries if entry.state != ABSENT and accounts[entry.serial] is None]
+    return Wanted(change, tuple(waiting), tuple(logins))
+
+
+def _decide_all(
+    known: Known, entries: Sequence[Entry], rules: Rules, act: Act
+) -> tuple[list[Step], dict[str, Account | None]]:
+    """Return what all lines lead to, one after the other, and the account of each; raise Refusal."""
+    steps: list[Step] = []
+    accounts: dict[str, Account | None] = {}
     problems: list[str] = []
     for entry in entries:
         try:
-            done, account = _decide_entry(known, entry, rules, act)
+            done, accounts[entry.serial] = _decide_entry(known, entry, rules, act)
         except Refusal as refusal:
             problems.append(f"{entry.serial[:40]}: {refusal}")
             continue
-        for _, after in done:
-            known = known.plus(after)
+        known = functools.reduce(Known.plus, (after for _, after in done), known)
         steps += done
-        if account:
-            accounts.append(account)
-        elif entry.state != ABSENT:
-            waiting.append(entry.serial)
     if problems:
         raise Refusal("; ".join(problems))
-    change = Change(_merged(steps), "on the school's list")
-    learners = Learners(known.accounts)
-    logins = [(learners.login_of(account), account) for account in accounts]
-    return Wanted(change, tuple(waiting), tuple(logins))
+    return steps, accounts
 
 
 def _decide_entry(known: Known, entry: Entry, rules: Rules, act: Act) -> tuple[list[Step], Account | None]:
@@ -153,6 +180,8 @@ def _register(known: Known, entry: Entry, rules: Rules, act: Act) -> Step:
         raise Refusal("a key on the list needs its laptop's uuid beside it")
     key = identity.parse_key(entry.pubkey or "")
     mine = policy.holder_of_key(known, key)
+    if mine and entry.state == RETIRED and Learners(known.accounts).is_retired(mine):
+        return mine, mine  # as the list wants it; policy would send a laptop in store to a person
     nick = (mine.nick if mine else "") if entry.nick is None else entry.nick
     message = {"serial": entry.serial, "nick": nick, "uuid": entry.uuid, "pubkey": entry.pubkey}
     plan = policy.decide(known, policy.check(message), act.now, rules)

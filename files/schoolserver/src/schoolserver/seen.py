@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from schoolserver.stamps import written
 
+_PLACE = re.compile(r"[0-9a-f.:]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 _LONGEST = 60  # characters of a client's name for itself
 _OFTEN = timedelta(hours=1)  # the same laptop at the same place is not written down again within this
 
@@ -28,19 +30,28 @@ class Sight:
     when: str  # server time, UTC
 
 
+_FIELDS = tuple(one.name for one in fields(Sight))
+
+
 def read(file: Path) -> dict[str, Sight]:
     """Return {tree: where it was seen last} out of `file`; nothing when it is missing or damaged."""
     try:
-        return {tree: Sight(**sight) for tree, sight in json.loads(file.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {tree: Sight(*(str(one[name]) for name in _FIELDS)) for tree, one in found.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def note(file: Path, tree: str, address: object, client: str, now: datetime) -> None:
-    """Write into `file` that `tree` was seen at `address` at the UTC time `now`; raise OSError."""
+    """Write into `file` that `tree` was seen at `address` at the UTC time `now`; raise OSError.
+
+    What is no address is not written down: this reaches a terminal, and the inventory of laptops.
+    """
     try:
         place = str(ipaddress.ip_address(str(address)))
     except ValueError:
+        return
+    if not _PLACE.fullmatch(place):  # Python takes anything for the interface behind the % of fe80::1%eth0
         return
     known = read(file)
     before = known.get(tree)

@@ -37,7 +37,10 @@ class Accounts:
     session_seconds: int = 6 * 3600  # total time of one session
     idle_seconds: int = 300  # rsync's --timeout where the client set none
     file_bytes: int = 4 * GiB  # the largest file that a laptop may send
+    learner_bytes: int = 20 * GiB  # what one learner may have on the server, apart from snapshots; OLPC planned 2 GB
+    learner_files: int = 400_000  # names of any kind: twenty for each of the 20,000 documents that a page lists
     full_percent: int = 90  # no new backups above this, as laptops in the field know it
+    stop_percent: int = 95  # nor does one go on above this: the rest is for keepsakes, and for btrfs itself
     dsa: bool = True  # whether sshd takes DSA keys from learners
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schoolserver import accounts, datastore, local_socket, paths, permission, pins, settings, stamps
+from schoolserver import accounts, allowance, datastore, local_socket, paths, pins, settings, stamps
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
 
@@ -41,7 +41,7 @@ def _ticket(tree: str) -> str:
 
 def status(users: Path, account: Account, trees: list[str]) -> dict[str, Any]:
     """Return what `xs status` says of `account`."""
-    used = permission.used_percent(users)
+    used = allowance.used_percent(str(users))
     full = used > settings.load("accounts").full_percent
     taken = datastore.snapshots(users / account.tree)
     asked = approval(account, trees)
