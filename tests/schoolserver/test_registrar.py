@@ -6,7 +6,7 @@ from __future__ import annotations
 import pwd
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def a_user(name: str, uid: int) -> pwd.struct_passwd:
 
 
 @contextmanager
-def asked(house: House, *messages: Message, rules: Rules | None = None) -> Iterator[list[Message]]:
+def asked(house: House, *messages: Message, rules: Callable[[], Rules] = Rules) -> Iterator[list[Message]]:
     """What the registrar answers when `messages` wait together at its socket."""
     with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
         listener.bind(str(house.state / "socket"))
@@ -99,7 +99,7 @@ def asked(house: House, *messages: Message, rules: Rules | None = None) -> Itera
             if each:
                 local_socket.send(connection, each)
             connections.append(connection)
-        registrar.serve(listener, Desk(house), rules or Rules())
+        registrar.serve(listener, Desk(house, rules))
         yield [local_socket.receive(connection) for connection in connections if connection.recv(1, socket.MSG_PEEK)]
 
 
@@ -197,7 +197,7 @@ def test_a_serial_that_is_an_account_of_the_server_itself_is_refused(
 def test_who_was_refused_is_written_down_until_it_is_in(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwnam", lambda name: a_user(name, 20000))
     wrong = REGISTER | message("SHC\x1b[2J", nick="Ann\n") | {"address": "172.18.0.77"}
-    with asked(house, wrong, wrong, REGISTER | message(ANN, dsa(1)), rules=Rules(CLOSED)):
+    with asked(house, wrong, wrong, REGISTER | message(ANN, dsa(1)), rules=lambda: Rules(CLOSED)):
         pass
     (house.state / "socket").unlink()
     first, second = refusals.read(house.state / "refusals.json")
@@ -234,3 +234,17 @@ def test_the_trail_tells_who_came_with_what_and_no_change_of_nick(house: House) 
         ("laptop ABC12345678", "", JIM, "new login name ABC12345678"),
         (f"laptop {JIM}", "", f"{JIM}.2", "new key, tree apart"),
     ]
+
+
+def test_settings_that_cannot_be_read_let_nobody_in_and_are_in_the_log(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: a_user(name, 20000))
+
+    def broken() -> Rules:
+        raise Refusal("/etc/xs/registration.toml: newcomers must be one of open, list, closed")
+
+    with asked(house, REGISTER | message(), rules=broken) as answers:
+        assert "ask the school's technician" in answers[0]["error"]
+    assert "newcomers must be one of" in capsys.readouterr().err
+    assert list(house.users.iterdir()) == []

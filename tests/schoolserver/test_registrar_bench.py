@@ -32,9 +32,9 @@ pytestmark = pytest.mark.bench
 def serve_registrar(listener: socket.socket, house: House) -> None:
     # The only thing left out: who is at the other end, which the machine that measures has no user for.
     registrar._receive = receive_from_anybody
-    desk = Desk(house)
+    desk = Desk(house, Rules)
     while True:
-        registrar.serve(listener, desk, Rules())
+        registrar.serve(listener, desk)
 
 
 def receive_from_anybody(connection: socket.socket) -> local_socket.Message:

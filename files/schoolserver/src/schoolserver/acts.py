@@ -100,7 +100,7 @@ def remove(
     change = carry_out(where, act, decide, check)
     if not check:
         with house.alone(where):
-            for _, after in change.steps:
+            for _, after in reversed(change.steps):  # the laptop's first tree last: said again, it finds the others
                 erasure.erase(where.users, after.tree, catalog_file)
             house.write_derived(where, house.read(where).accounts.values())
     return replace(change, erased=True)
@@ -177,7 +177,8 @@ def decide_handing_on(known: Known, name: str, act: Act) -> Change:
 def decide_removal(known: Known, name: str) -> Change:
     """Return what forgetting the laptop `name` leads to; raise Refusal."""
     account = _account(known, name)
-    laptop = _same_laptop(known, account) if account.names else [account]
+    whole = account.names or account.tree == account.serial  # a first tree stands for its laptop also without a name
+    laptop = _same_laptop(known, account) if whole else [account]
     gone = tuple((one, replace(one, names=(), keys=(), retired="")) for one in laptop)
     return Change(gone, f"{account.tree} is no laptop any more; its documents stay")
 

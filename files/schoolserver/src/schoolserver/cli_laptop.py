@@ -64,7 +64,7 @@ def show_list(arguments: argparse.Namespace) -> None:
         return
     table = [("TREE", "LOGS IN AS", "NICK", "CLASS", "STATE", "LATEST BACKUP")]
     for one in everything["laptops"]:
-        names = " ".join(one["names"]) or one["login"]
+        names = " ".join(one["names"]) or ("" if one["state"] == "removed" else one["login"])
         table.append((one["tree"], names, one["nick"], one["class"], state(one), one["latest"] or "none yet"))
     _print_table(table)
     for one in everything["damaged"]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Carries out registrations: asks policy.py, writes account.json, and everything derived from it. Root's part.
 
-Registration asks it over a local socket; xs_laptop calls register() too, in a process of its own. Between requests it
-remembers only whom it refused and which addresses were busy.
+Registration asks it over a local socket. Between requests it remembers only whom it refused and which addresses were
+busy. What a person says of laptops goes beside it, through acts.py, under the same lock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,19 +31,6 @@ _SECONDS = 2.0  # registration sends its line at once, and the others wait meanw
 Outcome = Plan | Refusal | OSError
 
 
-@dataclass
-class Desk:
-    """What the running part knows beside the accounts."""
-
-    house: House
-    limits: NewAccounts = field(default_factory=NewAccounts)
-
-    @property
-    def refused(self) -> Path:
-        """Where it is written who was refused."""
-        return self.house.state / paths.REFUSALS.name
-
-
 def load_rules() -> Rules:
     """Return the school's rules for laptops that register by themselves; raise Refusal on settings that are none."""
     chosen = settings.load("registration")
@@ -59,6 +46,20 @@ def load_rules() -> Rules:
 def load_own_rules() -> Rules:
     """Return the rules for a technician's own list: who is on it needs no leave."""
     return Rules(most_laptops=settings.load("registration").most_laptops, dsa=settings.load("accounts").dsa)
+
+
+@dataclass
+class Desk:
+    """What the running part knows beside the accounts."""
+
+    house: House
+    rules: Callable[[], Rules] = load_rules  # asked each time: a role may have changed the settings
+    limits: NewAccounts = field(default_factory=NewAccounts)
+
+    @property
+    def refused(self) -> Path:
+        """Where it is written who was refused."""
+        return self.house.state / paths.REFUSALS.name
 
 
 def register(message: Message, where: House | None = None, rules: Rules | None = None) -> Plan:
@@ -126,17 +127,17 @@ def main() -> int:
     """Serve registrations on the socket that systemd passed, for ever."""
     try:
         listener = local_socket.inherited("registrar")
-        rules = load_rules()
+        load_rules()  # a start says at once what is wrong with them
         house.derive()
     except (Refusal, OSError) as error:
         print(f"xs-registrar: {error}", file=sys.stderr)
         return 1
     desk = Desk(House())
     while True:
-        serve(listener, desk, rules)
+        serve(listener, desk)
 
 
-def serve(listener: socket.socket, desk: Desk, rules: Rules) -> None:
+def serve(listener: socket.socket, desk: Desk) -> None:
     """Answer the requests that wait at `listener`, at least one, all in one go."""
     with ExitStack() as stack:
         waiting: list[tuple[socket.socket, Message]] = []
@@ -149,10 +150,17 @@ def serve(listener: socket.socket, desk: Desk, rules: Rules) -> None:
             except OSError as error:
                 print(f"dropped a local connection: {error}", file=sys.stderr, flush=True)
         messages = [message for _, message in waiting]
-        outcomes = register_all(messages, desk.house, rules, desk.limits)
+        outcomes = _carry_out(messages, desk)
         _remember(desk, messages, outcomes)
         for (connection, _), outcome in zip(waiting, outcomes, strict=True):
             _send(connection, outcome)
+
+
+def _carry_out(messages: list[Message], desk: Desk) -> list[Outcome]:
+    try:
+        return register_all(messages, desk.house, desk.rules(), desk.limits)
+    except Refusal as refusal:  # of the settings: nobody is let in by rules that the school may not mean
+        return [OSError(str(refusal)) for _ in messages]
 
 
 def _accept(listener: socket.socket) -> Iterator[socket.socket]:
