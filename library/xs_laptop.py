@@ -41,8 +41,9 @@ options:
     type: str
   joins:
     description:
-      - The serial (or the tree) of a laptop of the same child. A replaced laptop then reads the old documents beside its
-        own. A reflashed one, which joins its own O(serial), writes its old tree again. An empty text takes that back.
+      - The serial (or the tree) of a laptop of the same child. A replaced laptop then reads the old documents beside
+        its own. A reflashed one, which joins its own O(serial), writes its old tree again. An empty text takes that
+        back.
     type: str
   state:
     description:
@@ -161,11 +162,21 @@ OF_ONE = ("nick", "uuid", "pubkey", "class", "joins")
 
 def entries(params: dict[str, Any]) -> list[school_list.Entry]:
     """Return the lines that `params` ask for; raise Refusal."""
-    if params["laptops"] is not None:
-        return [school_list.from_mapping(line) for line in params["laptops"]]
+    lines = params["laptops"]
     if params["csv"] is not None:
-        return [school_list.from_mapping(line) for line in school_list.parse_csv(params["csv"])]
-    return [school_list.from_mapping({name: params[name] for name in school_list.COLUMNS})]
+        lines = school_list.parse_csv(params["csv"])
+    elif lines is None:
+        lines = [{name: params[name] for name in school_list.COLUMNS}]
+    found: list[school_list.Entry] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(school_list.from_mapping(line))
+        except Refusal as refusal:
+            problems.append(f"{line.get('serial') or f'laptop {number} of the list'}: {refusal}")
+    if problems:
+        raise Refusal("; ".join(problems))
+    return found
 
 
 def apply_list(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -237,6 +248,8 @@ def main() -> None:
     delete_all = module.params["documents"] == "delete_for_ever"
     if delete_all and (module.params["state"] != "absent" or not module.params["serial"]):
         module.fail_json(msg="documents: delete_for_ever goes with one serial and state: absent")
+    if module.params["state"] != "present" and module.params["serial"] is None:
+        module.fail_json(msg="state goes with one serial: in a list each laptop has its own")
     if not INSTALLED or not paths.USERS.is_dir():
         if module.check_mode:
             module.exit_json(changed=True, msg="the school server is not set up yet: would register the laptops")

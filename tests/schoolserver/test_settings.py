@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,48 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, message: 
     with pytest.raises(Refusal, match=message) as refusal:
         settings.load("snapshots", tmp_path)
     assert str(file) in str(refusal.value)
+
+
+# Lists, choices, and yes or no.
+
+
+def test_a_list_a_choice_and_a_switch_are_taken() -> None:
+    text = 'newcomers = "list"\nserials = ["SHC12345678", "SHC00000011"]\nmost_laptops = 40\nrekey = "automatic"\n'
+    given = settings.parse("registration", text, "registration.toml")
+    assert given == settings.Registration(
+        newcomers="list", serials=("SHC12345678", "SHC00000011"), most_laptops=40, rekey="automatic"
+    )
+    assert settings.parse("registration", "serials = []", "x").serials == ()
+    assert settings.parse("accounts", "dsa = false", "x").dsa is False
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "message"),
+    [
+        ("registration", 'newcomers = "all"', "newcomers must be one of open, list, closed"),
+        ("registration", 'newcomers = ""', "newcomers must be one of open, list, closed"),
+        ("registration", 'newcomers = ["open"]', "newcomers must be of type str, not list"),
+        ("registration", 'rekey = "Ask"', "rekey must be one of ask, automatic"),
+        ("registration", "rekey = true", "rekey must be of type str, not bool"),
+        ("registration", 'serials = "SHC12345678"', "serials must be a list of texts"),
+        ("registration", "serials = [1]", "serials must be a list of texts"),
+        ("registration", 'serials = [["SHC12345678"]]', "serials must be a list of texts"),
+        ("registration", "serials = {}", "serials must be a list of texts"),
+        ("registration", "most_laptops = 0", "most_laptops must be above zero"),
+        ("registration", "most_laptops = 3e3", "most_laptops must be of type int, not float"),
+        ("accounts", 'dsa = "no"', "dsa must be of type bool, not str"),
+        ("accounts", "dsa = 0", "dsa must be of type bool, not int"),
+    ],
+)
+def test_another_list_choice_or_switch_is_refused_with_what_it_must_be(part: str, text: str, message: str) -> None:
+    with pytest.raises(Refusal, match=f"^registration.toml: {message}$"):
+        settings.parse(part, text, "registration.toml")
+
+
+@pytest.mark.parametrize("part", sorted(settings.PARTS))
+def test_the_defaults_of_a_part_are_settings_that_it_takes(part: str) -> None:
+    lines = []
+    for one in fields(settings.PARTS[part]):
+        value = list(one.default) if isinstance(one.default, tuple) else one.default
+        lines.append(f"{one.name} = {json.dumps(value)}")  # what JSON and TOML have in common is all that is needed
+    assert settings.parse(part, "\n".join(lines), part) == settings.PARTS[part]()
