@@ -74,7 +74,7 @@ attributes:
   check_mode:
     description:
       - Says what would change and changes nothing.
-      - Where the school server is not set up yet, it says that it would register the laptops.
+      - Where the school server is not set up yet, it says whether it would register laptops.
     support: full
   diff_mode:
     description: Shows every account.json that changes, before and after.
@@ -199,7 +199,8 @@ def apply_list(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 def delete(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Forget the laptop in `params` and delete its documents unless `check_mode`; raise Refusal or OSError."""
     known = house.read(House())
-    if Learners(known.accounts).holder(params["serial"]) is None and params["serial"] not in known.accounts:
+    unknown = Learners(known.accounts).holder(params["serial"]) is None
+    if unknown and params["serial"].removesuffix(".1") not in known.accounts.keys() | known.damaged.keys():
         return {"changed": False, "waiting": [], "documents_deleted": 0}
     planned = acts.remove(House(), params["serial"], who(), documents=True, check=True)
     number = erasure.count(paths.USERS, [after.tree for _, after in planned.steps])
@@ -229,6 +230,13 @@ def said(change: acts.Change) -> dict[str, Any]:
     }
 
 
+def would_register(params: dict[str, Any]) -> bool:
+    """Say whether `params` name a laptop with a key: on a bare host, all others wait until they register."""
+    lines = [params] if params["serial"] else params["laptops"] or []
+    listed = [line for line in lines if line.get("pubkey") and line.get("state") != "absent"]
+    return bool(listed) or bool(params["csv"])
+
+
 def who() -> Who:
     """Return who runs this playbook, for the audit trail."""
     person = cli_laptop.who_am_i()
@@ -252,7 +260,7 @@ def main() -> None:
         module.fail_json(msg="state goes with one serial: in a list each laptop has its own")
     if not INSTALLED or not paths.USERS.is_dir():
         if module.check_mode:
-            module.exit_json(changed=True, msg="the school server is not set up yet: would register the laptops")
+            module.exit_json(changed=would_register(module.params), msg="the school server is not set up yet")
         module.fail_json(msg="the school server is not set up here: run playbooks/site.yml first")
     try:
         do = delete if delete_all else apply_list

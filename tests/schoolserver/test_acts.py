@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -303,22 +304,34 @@ def test_a_laptop_in_store_cannot_log_in(here: House) -> None:
     assert keys(here, 20000) == [f"gate {JIM}", f"gate {FURTHER}"]
 
 
+@pytest.mark.parametrize("act", [acts.hand_on, acts.remove])
+def test_whoever_else_came_with_the_serial_is_not_left_without_a_name(
+    here: House, act: Callable[[House, str, Who], Change]
+) -> None:
+    with pytest.raises(Refusal, match=f"{FURTHER} has come with a new key.*first approve it.*or remove it"):
+        act(here, JIM, MARIA)
+    acts.remove(here, FURTHER, MARIA)
+    assert act(here, JIM, MARIA).changed
+
+
 def test_handing_on_makes_a_tree_that_works_at_once(here: House) -> None:
+    acts.approve(here, JIM, None, MARIA)
     acts.hand_on(here, JIM, MARIA)
     new = accounts.read_all(here.users).accounts[STRANGER]
     assert new.approvals[0].did == HANDED_ON
-    assert keys(here, new.uid) == [f"gate {STRANGER}"]
+    assert keys(here, new.uid) == [f"gate {STRANGER}"] * 2
     assert f"{JIM}:*:{new.uid}:" in (here.extrausers / "passwd").read_text()
     assert (here.users / STRANGER / "datastore-current").stat().st_uid == new.uid
 
 
 def test_removing_keeps_every_document(here: House) -> None:
     before = everything(here.users / JIM)
+    acts.remove(here, FURTHER, MARIA)
     acts.remove(here, JIM, MARIA)
     after = everything(here.users / JIM)
     assert after.keys() == before.keys()
     assert JIM not in (here.extrausers / "passwd").read_text()
-    assert keys(here, 20000) == [f"gate {FURTHER}"]
+    assert keys(here, 20000) == []
 
 
 @pytest.fixture
@@ -360,3 +373,10 @@ def test_an_interrupted_deletion_goes_on_at_the_next_start(archive: House) -> No
     (archive.users / JIM).rename(archive.users / f".erased-{JIM}")
     snapshot.sweep(archive.users, school.day(2), archive.state / "catalog.db")
     assert [path.name for path in archive.users.iterdir()] == [ANN]
+
+
+def test_a_reflash_of_a_laptop_in_store_is_not_approved_into_keys_that_open_nothing(here: House) -> None:
+    acts.retire(here, JIM, MARIA)
+    with pytest.raises(Refusal, match=f"{JIM} is in store.*xs laptop retire {JIM} --undo"):
+        acts.approve(here, JIM, None, MARIA)
+    acts.approve(here, ANN, JIM, MARIA)  # a replaced laptop is another one

@@ -199,6 +199,7 @@ def test_for_a_program_each_act_answers_in_json(xs: Xs) -> None:
 def test_documents_go_only_at_words_that_nobody_types_by_accident(here: House, xs: Xs) -> None:
     assert xs("remove", ANN)[0] == 0
     assert (here.users / ANN / "datastore").is_dir()
+    assert xs("remove", FURTHER)[0] == 0
     code, out, _ = xs("remove", JIM, "--delete-all-documents-for-ever")
     assert (code, out) == (0, f"{JIM}: the laptop and 0 documents are deleted for ever\n")
     assert not (here.users / JIM).exists()

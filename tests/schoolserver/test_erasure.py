@@ -174,6 +174,7 @@ def test_said_again_after_a_crash_all_trees_of_the_laptop_go_and_no_other(
     for serial, key in ((JIM, 0), (JIM, 1), (ANN, 2), (JIM, 3)):
         registrar.register(message(serial, dsa(key)), here)
     acts.approve(here, f"{JIM}.2", JIM, MARIA)
+    acts.remove(here, f"{JIM}.3", MARIA)
     before, calls = erasure.erase, []
 
     def erase(*given: Any) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from laptops import ANN, JIM, NOW, UUID, dsa, ed25519, message, rsa
-from schoolserver import acts, overview, refusals, registrar, seen
+from schoolserver import accounts, acts, house, overview, refusals, registrar, seen
 from schoolserver.audit import Who
 from schoolserver.house import House
 from standing import make_house
@@ -36,7 +37,8 @@ def laptops(here: House) -> dict[str, dict[str, Any]]:
 
 
 def test_of_a_laptop_all_is_told_that_its_account_says(here: House) -> None:
-    acts.set_class(here, JIM, "4B", MARIA)
+    known = house.read(here)
+    accounts.write(here.users, replace(known.accounts[JIM], class_name="4B"))
     jim = laptops(here)[JIM]
     assert {name: value for name, value in jim.items() if name not in ("registered", "keys")} == {
         "tree": JIM, "learner": JIM, "login": JIM, "names": (JIM,), "writes": JIM, "uid": 20000, "nick": "Jim",

@@ -248,3 +248,13 @@ def test_settings_that_cannot_be_read_let_nobody_in_and_are_in_the_log(
         assert "ask the school's technician" in answers[0]["error"]
     assert "newcomers must be one of" in capsys.readouterr().err
     assert list(house.users.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["", "\ud800", None, 7, ["172.18.0.77"], "172.18.0.77\n"])
+def test_registration_taken_over_cannot_leave_out_or_forge_an_address(
+    house: House, monkeypatch: pytest.MonkeyPatch, address: object
+) -> None:
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: a_user(name, 20000))
+    with asked(house, REGISTER | message() | {"address": address}) as answers:
+        assert answers[0]["ok"]
+    assert audit.read(house.audit)[0].where == "unknown"

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from laptops import ANN, JIM, after, request
 from schoolserver import registry
 from schoolserver.errors import Refusal
+from schoolserver.policy import Request
 
 KNOWN = after(request(JIM, 0), request(ANN, 1), request("ABC12345678", 1), request(JIM, 2))
 
@@ -42,6 +44,18 @@ def test_the_rows_hold_every_tree(file: Path) -> None:
         (f"{JIM}.2", f"{JIM}.2", ()),
         (ANN, ANN, ("ABC12345678", ANN)),
     ]
+
+
+def test_a_laptop_in_store_is_retired_until_it_comes_back_with_another_key(tmp_path: Path) -> None:
+    def retired(*requests: Request) -> bool:
+        known = after(*requests).accounts
+        stored = {**known, JIM: replace(known[JIM], retired="2026-11-23T10:00:00Z")}
+        registry.write(tmp_path / "registry.db", stored.values(), 0)
+        return registry.is_retired(JIM, tmp_path / "registry.db")
+
+    assert retired(request(JIM, 0))
+    # Wiped and given out again: permission is asked by serial, and the new key backs up under it.
+    assert not retired(request(JIM, 0), request(JIM, 1))
 
 
 def test_before_the_first_registration_nobody_is_known(tmp_path: Path) -> None:

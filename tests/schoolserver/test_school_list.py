@@ -388,3 +388,16 @@ def test_whatever_a_list_says_no_tree_goes_and_each_step_starts_from_what_stands
         return
     assert len({account.tree for _, account in steps}) == len(steps)
     assert all(known.accounts.get(account.tree) == stands for stands, account in steps)
+
+
+def test_two_lines_with_one_key_are_refused_because_two_children_would_share_an_account() -> None:
+    lines = [Entry(JIM, uuid=UUID, pubkey=dsa(0)), Entry(ANN, uuid=UUID, pubkey=dsa(0))]
+    with pytest.raises(Refusal, match=f"{JIM} and {ANN}: they have the same key"):
+        school_list.decide(Known(), lines, Rules(), ACT)
+
+
+def test_who_joins_a_laptop_of_the_list_that_has_not_registered_yet_waits_for_it() -> None:
+    known = after(request(ANN, key=1))
+    wanted = school_list.decide(known, [Entry(JIM), Entry(ANN, joins=JIM)], Rules(), ACT)
+    assert wanted.waiting == (JIM, ANN)
+    assert not wanted.change.changed

@@ -120,10 +120,13 @@ def read_all(users: Path) -> Known:
     damaged: dict[str, str] = {}
     uids: set[int] = set()
     for directory in sorted(users.iterdir()):
-        if directory.name.startswith(".") or directory.is_symlink() or not directory.is_dir():
+        if directory.is_symlink() or not directory.is_dir():
             continue
-        # The group stands for the uid, so that no new laptop gets the uid of documents whose account is unreadable.
+        # The group stands for the uid, so that no new laptop gets the uid of documents whose account is unreadable, or
+        # which are being deleted.
         uids.add(directory.stat().st_gid)
+        if directory.name.startswith("."):
+            continue
         try:
             accounts[directory.name] = from_json((directory / FILE).read_text(encoding="utf-8"), directory.name)
         except (OSError, UnicodeDecodeError, Refusal) as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import audit, erasure, house, policy, stamps
+from schoolserver import audit, erasure, house, policy, sessions, stamps
 from schoolserver.accounts import HANDED_ON, JOINED, Account, Approval, Known
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -97,18 +97,12 @@ def remove(
         number = erasure.count(where.users, going)
         return replace(change, said=f"{', '.join(going)}: the laptop and {number} documents are deleted for ever")
 
-    change = carry_out(where, act, decide, check)
-    if not check:
-        with house.alone(where):
-            for _, after in reversed(change.steps):  # the laptop's first tree last: said again, it finds the others
-                erasure.erase(where.users, after.tree, catalog_file)
-            house.write_derived(where, house.read(where).accounts.values())
-    return replace(change, erased=True)
+    def erase(change: Change) -> None:
+        for _, after in reversed(change.steps):  # the laptop's first tree last: said again, it finds the others
+            erasure.erase(where.users, after.tree, catalog_file)
+        house.write_derived(where, house.read(where).accounts.values())
 
-
-def set_class(where: House, name: str, class_name: str, who: Who, *, check: bool = False) -> Change:
-    """Say which class the child of the laptop `name` is in; raise Refusal or OSError."""
-    return carry_out(where, Act(who, datetime.now(UTC)), lambda known: decide_class(known, name, class_name), check)
+    return replace(carry_out(where, act, decide, check, erase), erased=True)
 
 
 def decide_approval(known: Known, name: str, learner: str | None, act: Act) -> Change:
@@ -117,6 +111,8 @@ def decide_approval(known: Known, name: str, learner: str | None, act: Act) -> C
     account = _newcomer(known, name, learners) if learner is None else _account(known, name)
     target = _first(known, account, learners) if learner is None else _child(known, learner, learners)
     root = learners.learner_of(target.tree)
+    if learners.is_retired(target) and target.uid == account.uid:
+        raise Refusal(f"{target.tree} is in store, and its keys open nothing: xs laptop retire {target.serial} --undo")
     if learners.learner_of(account.tree) == root:
         return Change(((account, account),), f"{account.tree} is the same child as {root} already")
     # The line leads to the other learner's end, so that what was joined to this laptop comes along, and goes back too.
@@ -156,6 +152,7 @@ def decide_handing_on(known: Known, name: str, act: Act) -> Change:
     """
     account = _laptop(known, name)
     laptop = _same_laptop(known, account)
+    _check_nobody_waits(known, laptop)
     taken = known.accounts.keys() | known.damaged.keys()
     tree = policy.free_tree(taken, account.serial, further=True)
     new = Account(
@@ -179,18 +176,23 @@ def decide_removal(known: Known, name: str) -> Change:
     account = _account(known, name)
     whole = account.names or account.tree == account.serial  # a first tree stands for its laptop also without a name
     laptop = _same_laptop(known, account) if whole else [account]
+    if whole:
+        _check_nobody_waits(known, laptop)
     gone = tuple((one, replace(one, names=(), keys=(), retired="")) for one in laptop)
     return Change(gone, f"{account.tree} is no laptop any more; its documents stay")
 
 
-def decide_class(known: Known, name: str, class_name: str) -> Change:
-    """Return what setting the class of `name` leads to; raise Refusal."""
-    account = _account(known, name)
-    return Change(((account, replace(account, class_name=class_name)),), f"{account.tree} is in {class_name or 'none'}")
+def carry_out(
+    where: House,
+    act: Act,
+    decide: Callable[[Known], Change],
+    check: bool,
+    finish: Callable[[Change], None] | None = None,
+) -> Change:
+    """Do what `decide` makes of the accounts as they are, or with `check` only return it; raise Refusal or OSError.
 
-
-def carry_out(where: House, act: Act, decide: Callable[[Known], Change], check: bool) -> Change:
-    """Do what `decide` makes of the accounts as they are, or with `check` only return it; raise Refusal or OSError."""
+    `finish` is called at the end, while nobody else can change anything.
+    """
     if check:
         return decide(house.read(where))
     with house.alone(where):
@@ -206,7 +208,17 @@ def carry_out(where: House, act: Act, decide: Callable[[Known], Change], check: 
         house.write_derived(where, known.accounts.values())
         if failed:
             raise next(iter(failed.values()))
+        if where.users == House.users:  # only this machine's own accounts have sessions on it
+            sessions.end({before.uid for before, after in steps if before and _loses(before, after)})
+        if finish:
+            finish(change)
         return change
+
+
+def _loses(before: Account, after: Account) -> bool:
+    """Say whether a session of the account may do less after this, or something else."""
+    lines = [(one.learner, one.names, one.keys, one.retired) for one in (before, after)]
+    return lines[0] != lines[1]
 
 
 def _account(known: Known, name: str) -> Account:
@@ -263,6 +275,17 @@ def _same_laptop(known: Known, account: Account) -> list[Account]:
         if one.uid == account.uid and learners.learner_of(one.tree) == learner and one.tree != account.tree
     ]
     return [account, *same]
+
+
+def _check_nobody_waits(known: Known, laptop: Sequence[Account]) -> None:
+    """Raise Refusal where somebody else came with the serial of `laptop`, and would lose the login name with it."""
+    trees = {account.tree for account in laptop}
+    others = [one.tree for one in known.accounts.values() if one.uid == laptop[0].uid and one.tree not in trees]
+    waiting = next((tree for tree in others if known.accounts[tree].keys), None)
+    if waiting:
+        raise Refusal(
+            f"{waiting} has come with a new key of this laptop: first approve it, if it is the same child, or remove it"
+        )
 
 
 def _newcomer(known: Known, name: str, learners: Learners) -> Account:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sqlite3
 import sys
@@ -77,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run the verb that the command line names; exit 0 when it was done, 1 with one line when it was not."""
     arguments = parser().parse_args()
+    # A terminal without UTF-8 shows a Nepali nick as question marks; that is no reason to show nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         if os.geteuid() != 0:
             raise Refusal("only root may do this: put sudo in front")
@@ -85,7 +90,7 @@ def main() -> int:
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return 1
-    except (Refusal, OSError, sqlite3.Error) as error:
+    except (Refusal, OSError, UnicodeError, sqlite3.Error) as error:
         print(f"xs: {error}", file=sys.stderr)
         return 1
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from schoolserver import acts, overview
+from schoolserver import acts, identity, overview
 from schoolserver.acts import Change
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -118,7 +118,7 @@ def show_one(arguments: argparse.Namespace) -> None:
 
 def printable(text: str) -> str:
     """Return `text` for a terminal: a nick is a laptop's choice, and escape sequences in it would run there."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return "".join(letter if letter.isprintable() or letter in identity.JOINERS else "?" for letter in text)
 
 
 def who_am_i() -> Who:

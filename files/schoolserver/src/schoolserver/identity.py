@@ -27,7 +27,7 @@ _LONGEST_CLASS = 20
 # Cc, Cf, Cs, Co: escape sequences would write on a technician's terminal, direction marks would fake another's name.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co"}
 # But Hindi, Nepali, Sinhala and Persian names are misspelt without the two joiners.
-_JOINERS = "\u200c\u200d"
+JOINERS = "\u200c\u200d"
 
 _LONGEST_KEY = 8192  # characters; a 16384-bit RSA key takes about 2,750
 
@@ -52,7 +52,7 @@ def check_serial(text: str) -> str:
 def check_nick(text: str) -> str:
     """Return `text` as it may be shown: one line of at most 80 visible characters, possibly none."""
     spaced = "".join(" " if c.isspace() else c for c in text)
-    visible = "".join(c for c in spaced if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE)
+    visible = "".join(c for c in spaced if c in JOINERS or unicodedata.category(c) not in _INVISIBLE)
     return " ".join(unicodedata.normalize("NFC", visible).split())[:_LONGEST_NICK].strip()
 
 

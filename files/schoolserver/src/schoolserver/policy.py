@@ -92,7 +92,7 @@ def free_tree(taken: Collection[str], serial: str, *, further: bool) -> str:
 
 
 def next_uid(known: Known) -> int:
-    """Return a uid that never owned a tree here; raise Refusal when there is none left."""
+    """Return a uid that owns no tree here; raise Refusal when there is none left."""
     uid = max(known.uids, default=accounts.FIRST_UID - 1) + 1
     if uid > accounts.LAST_UID:
         raise Refusal("the school server has no room for another laptop: ask the school's technician")

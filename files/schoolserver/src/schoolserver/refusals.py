@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from schoolserver import durable
+from schoolserver import durable, identity
 from schoolserver.local_socket import Message
 
 MOST = 100  # remembered; thousands of invented serials fill no disk, and push out only each other
@@ -52,4 +52,4 @@ def write(file: Path, refused: Iterable[Refused], gid: int) -> None:
 def _shown(text: object) -> str:
     # A laptop's words reach a technician's terminal: no escape sequence, no second line.
     words = text if isinstance(text, str) else ""
-    return "".join(c if c.isprintable() else "?" for c in words[:_LONGEST])
+    return "".join(c if c.isprintable() or c in identity.JOINERS else "?" for c in words[:_LONGEST])

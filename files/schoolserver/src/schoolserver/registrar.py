@@ -7,6 +7,7 @@ busy. What a person says of laptops goes beside it, through acts.py, under the s
 
 from __future__ import annotations
 
+import ipaddress
 import pwd
 import select
 import socket
@@ -179,7 +180,16 @@ def _receive(connection: socket.socket) -> Message:
         raise Refusal("only registration may ask the registrar")
     if message.pop("op", None) != "register":
         raise Refusal("the registrar knows one operation: register")
+    # Registration, taken over, must not be able to leave it out: "" would be this machine, which has no limit.
+    message["address"] = _address(message.get("address"))
     return message
+
+
+def _address(given: object) -> str:
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError:
+        return "unknown"
 
 
 def _remember(desk: Desk, messages: list[Message], outcomes: list[Outcome]) -> None:

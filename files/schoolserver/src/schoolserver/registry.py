@@ -85,8 +85,13 @@ def trees_of(tree: str, registry: Path = paths.REGISTRY) -> list[str]:
 
 
 def is_retired(tree: str, registry: Path = paths.REGISTRY) -> bool:
-    """Say whether the laptop of `tree` is in store."""
-    return bool(_ask(registry, "SELECT 1 FROM trees WHERE tree = ? AND state = ?", tree, RETIRED))
+    """Say whether the laptop of `tree` is in store, and no other key has come with its serial since."""
+    query = """
+        SELECT 1 FROM trees AS stored WHERE tree = ? AND state = ? AND NOT EXISTS (
+            SELECT 1 FROM trees AS other WHERE other.uid = stored.uid AND other.state IN (?, ?)
+        )
+    """
+    return bool(_ask(registry, query, tree, RETIRED, IN_USE, WAITING))
 
 
 def rows(registry: Path = paths.REGISTRY) -> list[Row]:

@@ -11,7 +11,7 @@ import csv
 import functools
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Wanted:
     """What a list leads to."""
 
     change: Change
-    waiting: tuple[str, ...]  # serials without a key on the list that have not registered yet
+    waiting: tuple[str, ...]  # serials that have not registered yet, or whose child's other laptop has not
     accounts: tuple[tuple[str, Account], ...]  # of each line that has one: login name, and the account as it will stand
 
 
@@ -98,6 +98,10 @@ def decide(known: Known, entries: Sequence[Entry], rules: Rules, act: Act) -> Wa
     twice = [serial for serial, times in Counter(entry.serial for entry in entries).items() if times > 1]
     if twice:
         raise Refusal("; ".join(f"{serial[:40]}: it is on the list more than once: leave one line" for serial in twice))
+    keys = Counter(entry.pubkey for entry in entries if entry.pubkey)
+    same = [entry.serial[:40] for entry in entries if entry.pubkey and keys[entry.pubkey] > 1]
+    if same:  # a slip of a copying hand; two children would share an account
+        raise Refusal(f"{' and '.join(same)}: they have the same key on the list: each laptop has its own")
     steps: list[Step] = []
     for _ in range(_ROUNDS):
         done, accounts = _decide_all(known, entries, rules, act)
@@ -121,9 +125,10 @@ def _decide_all(
     steps: list[Step] = []
     accounts: dict[str, Account | None] = {}
     problems: list[str] = []
+    listed = {entry.serial for entry in entries}
     for entry in entries:
         try:
-            done, accounts[entry.serial] = _decide_entry(known, entry, rules, act)
+            done, accounts[entry.serial] = _decide_entry(known, entry, listed, rules, act)
         except Refusal as refusal:
             problems.append(f"{entry.serial[:40]}: {refusal}")
             continue
@@ -134,7 +139,9 @@ def _decide_all(
     return steps, accounts
 
 
-def _decide_entry(known: Known, entry: Entry, rules: Rules, act: Act) -> tuple[list[Step], Account | None]:
+def _decide_entry(
+    known: Known, entry: Entry, listed: Collection[str], rules: Rules, act: Act
+) -> tuple[list[Step], Account | None]:
     """Return what one line leads to, and the account as it then stands, None when there is none (yet)."""
     steps: list[Step] = []
 
@@ -166,6 +173,8 @@ def _decide_entry(known: Known, entry: Entry, rules: Rules, act: Act) -> tuple[l
     do([(account, wanted)])
     if entry.joins == entry.serial:  # reflashed: the new key of this serial is the same child's
         do(acts.decide_approval(known, entry.serial, None, act).steps)
+    elif entry.joins and entry.joins in listed and Learners(known.accounts).holder(entry.joins) is None:
+        return steps, None  # that one has not registered yet
     elif entry.joins:
         do(acts.decide_approval(known, account.tree, entry.joins, act).steps)
     elif entry.joins is not None:

@@ -70,10 +70,7 @@ def remove_leftovers(tree: Path) -> None:
 
 def sweep(users: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> None:
     """Take what waits in every tree of `users`: marks whose report got lost, or whose work a crash interrupted."""
-    try:
-        erasure.sweep(users)
-    except OSError as error:
-        print(f"a deleted tree is not gone yet: {error}", file=sys.stderr, flush=True)
+    erasure.sweep(users)
     for tree in datastore.trees(users):
         try:
             keepsakes.remove_leftovers(tree)

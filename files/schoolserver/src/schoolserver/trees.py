@@ -37,6 +37,8 @@ def make(users: Path, new: Sequence[Account]) -> None:
     for account in new:
         (making / account.tree).rename(users / account.tree)
     shutil.rmtree(making, ignore_errors=True)
+    if new:
+        durable.sync_directory(users)  # before another account gives up what a new one has
 
 
 def complete(users: Path, account: Account) -> None:
