@@ -112,10 +112,14 @@ def test_what_fails_outside_of_pytest_counts_as_failed(report: Report) -> None:
     assert report.summary().splitlines()[-1] == "0 passed, 2 failed, 0 skipped"
 
 
-def test_no_test_at_all_is_skipped_and_said(report: Report) -> None:
-    report.run("soak", sys.executable, "-c", "raise SystemExit(5)", none="not one is written yet")
-    assert report.ok()
-    assert "not one is written yet" in report.summary()
+def test_what_slow_tests_tried_is_summed_and_said(report: Report) -> None:
+    said = "counted: 200000 inputs\\ncounted: 74 power cuts\\ncounted: 900000 inputs\\n3 passed in 60.10s"
+    report.run("soak", sys.executable, "-c", f"print('{said}')")
+    assert "3 passed; 1,100,000 inputs; 74 power cuts" in report.summary()
+
+
+def test_no_test_at_all_has_failed(report: Report) -> None:
+    assert not report.run("soak", sys.executable, "-c", "print('no tests ran in 0.01s'); raise SystemExit(5)")
 
 
 def test_the_table_wraps_what_is_long_and_names_what_failed() -> None:

@@ -2,7 +2,8 @@
 """What a person says about laptops: same child, another child, in store, gone (docs/laptops.md).
 
 The `xs` command, the Ansible modules and later the teacher's page call these. Each decides on the accounts as they are
-(pure), writes, and derives; with `check` it only says what it would do. Said twice, it changes nothing the second time.
+(pure), writes, and derives; with `check` it only says what it would do. Said twice, it changes nothing the second time,
+but for handing on: that makes another child each time.
 """
 
 from __future__ import annotations

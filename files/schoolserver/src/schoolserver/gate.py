@@ -156,7 +156,7 @@ def _trees(tree: str) -> list[str]:
     """Return all trees of the learner of `tree`, as the registrar wrote them down (house.House.learners)."""
     try:
         with open(f"{paths.LEARNERS}/{tree}", encoding="ascii") as file:
-            return file.read().split()
+            return file.read().split() or [tree]  # empty for a moment after a power cut
     except FileNotFoundError:
         return [tree]
 

@@ -91,8 +91,9 @@ def write(accounts: list[Account], extrausers: Path, keys: Path) -> None:
             file.unlink()
     for uid, text in files.items():
         _write(keys / str(uid), text, 0o640, uid)
-    _write(extrausers / "group", group(accounts), 0o644)
-    _write(extrausers / "passwd", passwd(accounts), 0o644)
+    # These two are waited for: empty after a power cut, they would lock everybody out until the registrar has started.
+    _write(extrausers / "group", group(accounts), 0o644, derived=False)
+    _write(extrausers / "passwd", passwd(accounts), 0o644, derived=False)
 
 
 def write_learners(accounts: list[Account], directory: Path) -> None:
@@ -106,11 +107,11 @@ def write_learners(accounts: list[Account], directory: Path) -> None:
         _write(directory / tree, text, 0o640, gid)
 
 
-def _write(path: Path, text: str, mode: int, gid: int = 0) -> None:
+def _write(path: Path, text: str, mode: int, gid: int = 0, *, derived: bool = True) -> None:
     try:
         status = path.stat()
         same = path.read_text(encoding="utf-8") == text and (status.st_mode & 0o7777, status.st_gid) == (mode, gid)
     except (FileNotFoundError, UnicodeDecodeError):
         same = False
     if not same:
-        durable.replace(path, text, mode, gid, derived=True)
+        durable.replace(path, text, mode, gid, derived=derived)

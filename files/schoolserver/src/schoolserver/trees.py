@@ -29,8 +29,9 @@ def make(users: Path, new: Sequence[Account]) -> None:
     """
     making = users / _NEW
     shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(0o700)
     for account in new:
-        (making / account.tree).mkdir(0o700, parents=True)
+        (making / account.tree).mkdir(0o700)
         text = accounts.to_json(account)
         durable.replace(making / account.tree / accounts.FILE, text, 0o640, account.uid, derived=True)
     durable.sync_file_system(users)
