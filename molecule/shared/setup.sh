@@ -22,9 +22,15 @@ else
 fi
 command -v apt-get >/dev/null || refuse "this machine has no apt: use Debian 12, or a virtual machine with it"
 missing=
-for package in $wanted; do
-    # shellcheck disable=SC2016  # the dollar is dpkg-query's
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+for entry in $wanted; do
+    package=${entry%%>=*}
+    # shellcheck disable=SC2016  # the dollars are dpkg-query's
+    found=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "$package" 2>/dev/null) || found=
+    if [ "${found% *}" != installed ]; then
+        missing="$missing $package"
+    elif [ "$entry" != "$package" ] && ! dpkg --compare-versions "${found#* }" ge "${entry#*>=}" 2>/dev/null; then
+        missing="$missing $package"
+    fi
 done
 
 mkdir -p "$project/build/logs"

@@ -72,6 +72,13 @@ def test_an_image_takes_suite_and_packages_of_the_one_it_builds_on(tmp_path: Pat
     assert images.load("laptop", tmp_path) == Image("laptop", "bookworm", ("systemd", "dbus", "rsync"))
 
 
+@pytest.mark.parametrize("text", ["from: bare\nsuite: trixie\n", "suite: trixie\nfrom: bare\n"])
+def test_an_image_can_be_the_same_host_of_another_release(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bare.packages").write_text("suite: bookworm\nsystemd\n", encoding="utf-8")
+    (tmp_path / "newer.packages").write_text(text, encoding="utf-8")
+    assert images.load("newer", tmp_path) == Image("newer", "trixie", ("systemd",))
+
+
 def test_an_image_that_says_no_suite_is_refused_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "odd.packages").write_text("systemd\n", encoding="utf-8")
     with pytest.raises(Trouble, match=r"odd\.packages.*suite"):

@@ -45,9 +45,10 @@ def test_a_machine_without_apt_is_told_so(clone: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become nobody")
-def test_packages_are_missing_and_nobody_asks_for_them(clone: Path) -> None:
+@pytest.mark.parametrize(("entry", "package"), [("no-such-package", "no-such-package"), ("apt>=999", "apt")])
+def test_packages_are_missing_or_too_old_and_nobody_asks_for_them(clone: Path, entry: str, package: str) -> None:
     with (clone / "molecule/shared/machine.packages").open("a", encoding="utf-8") as file:
-        file.write("no-such-package\n")
+        file.write(f"{entry}\n")
     clone.chmod(0o777)
     parent = clone
     while parent != Path("/"):
@@ -55,7 +56,7 @@ def test_packages_are_missing_and_nobody_asks_for_them(clone: Path) -> None:
         parent = parent.parent
     done = run(*NOBODY, f"{clone}/molecule/shared/setup.sh", "lab", MAKECMDGOALS="lab")
     assert done.returncode == 1
-    assert done.stderr == "setup: run as root: sudo make lab (to install: no-such-package)\n"
+    assert done.stderr == f"setup: run as root: sudo make lab (to install: {package})\n"
 
 
 def test_who_is_not_root_is_told_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -18,8 +19,18 @@ TEMPLATES = sorted(ROLES.glob("*/templates/*.j2"))
 NETWORK = ROLES / "xs_network/templates"
 ACCOUNTS = ROLES / "xs_accounts/templates"
 MOUNT = ROLES / "xs_library/templates/library.mount.j2"
+# What OpenSSH says of itself in Debian 12 and 13.
+BOOKWORM = {
+    "__xs_accounts_keys_known": {"rc": 0, "stdout_lines": ["ssh-ed25519", "ssh-dss", "ssh-rsa"]},
+    "__xs_accounts_sshd": {"rc": 0, "stdout_lines": ["port 22", "persourcemaxstartups none"]},
+}
+TRIXIE = {
+    "__xs_accounts_keys_known": {"rc": 0, "stdout_lines": ["ssh-ed25519", "ssh-rsa"]},
+    "__xs_accounts_sshd": {"rc": 0, "stdout_lines": ["persourcepenalties crash:90 authfail:5 noauth:1"]},
+}
 # What tasks have registered by the time the mount unit is written.
 IMAGE = {"__xs_library_stat": {"stat": {"exists": False}}, "__xs_library_probe": {}}
+HOST = {**IMAGE, **BOOKWORM}
 DISK = {
     "xs_library_device": "/dev/disk/by-id/ata-school",
     "__xs_library_stat": {"stat": {"exists": True}},
@@ -33,26 +44,26 @@ DISK = {
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: f"{template.parts[-3]}-{template.name}")
 def test_every_file_says_who_wrote_it_and_where_to_change_it(template: Path) -> None:
     header = "# Managed by Ansible: change the inventory and run playbooks/site.yml, not this file."
-    assert header in render(template, **IMAGE).splitlines()[:4]
+    assert header in render(template, **HOST).splitlines()[:4]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: f"{template.parts[-3]}-{template.name}")
 def test_every_file_is_the_same_tomorrow(template: Path) -> None:
     # A date or a random word in a template would be a change in every run.
-    assert render(template, **IMAGE) == render(template, **IMAGE)
-    assert not re.search(r"202\d-\d\d-\d\d", render(template, **IMAGE))
+    assert render(template, **HOST) == render(template, **HOST)
+    assert not re.search(r"202\d-\d\d-\d\d", render(template, **HOST))
 
 
 @pytest.mark.parametrize("template", sorted(ROLES.glob("*/templates/*.toml.j2")), ids=lambda template: template.name)
 def test_the_settings_are_such_as_the_parts_read(template: Path) -> None:
     part = template.name.removesuffix(".toml.j2")
-    settings.parse(part, render(template), template.name)
+    settings.parse(part, render(template, **HOST), template.name)
 
 
 def test_without_a_change_the_settings_mean_what_the_parts_default_to() -> None:
     for template in ROLES.glob("*/templates/*.toml.j2"):
         part = template.name.removesuffix(".toml.j2")
-        assert settings.parse(part, render(template), template.name) == settings.PARTS[part]()
+        assert settings.parse(part, render(template, **HOST), template.name) == settings.PARTS[part]()
 
 
 def test_a_changed_setting_reaches_its_part() -> None:
@@ -119,17 +130,37 @@ def test_the_front_answers_to_the_name_and_the_address() -> None:
 
 
 def test_old_keys_are_taken_only_inside_the_laptops_match() -> None:
-    before, _, inside = render(ACCOUNTS / "sshd.conf.j2").partition("Match Group xs-learners")
+    before, _, inside = render(ACCOUNTS / "sshd.conf.j2", **BOOKWORM).partition("Match Group xs-learners")
     assert "PubkeyAcceptedAlgorithms" not in before
-    assert "PubkeyAcceptedAlgorithms +ssh-dss,ssh-rsa" in inside
+    assert "PubkeyAcceptedAlgorithms +ssh-dss,ssh-rsa\n" in inside
 
 
-def test_without_old_laptops_nothing_old_is_taken_at_all() -> None:
-    text = render(ACCOUNTS / "sshd.conf.j2", xs_accounts_old_laptops=False)
+@pytest.mark.parametrize("given", [{**BOOKWORM, "xs_accounts_old_laptops": False}, TRIXIE], ids=["off", "no DSA"])
+def test_without_old_laptops_nothing_old_is_taken_at_all(given: dict[str, object]) -> None:
+    text = render(ACCOUNTS / "sshd.conf.j2", **given)
+    assert not re.search("ssh-dss|ssh-rsa|sha1", text)
+    assert tomllib.loads(render(ACCOUNTS / "accounts.toml.j2", **given))["dsa"] is False
+
+
+def test_an_openssh_without_dsa_is_never_told_of_it_whatever_the_school_says() -> None:
+    given = {**TRIXIE, "xs_accounts_old_laptops": True}
+    text = render(ACCOUNTS / "sshd.conf.j2", **given)
     assert "ssh-dss" not in text
-    assert "ssh-rsa" not in text
+    assert "\nHostKeyAlgorithms +ssh-rsa\nKexAlgorithms +diffie-hellman-group14-sha1," in text
+    assert "PubkeyAcceptedAlgorithms +ssh-rsa\n" in text
+    assert tomllib.loads(render(ACCOUNTS / "accounts.toml.j2", **given))["dsa"] is False
+
+
+def test_only_an_sshd_with_penalties_is_told_who_is_exempt_from_them() -> None:
+    assert "PerSourcePenalty" not in render(ACCOUNTS / "sshd.conf.j2", **BOOKWORM)
+    (line,) = re.findall("^PerSourcePenaltyExemptList (.*)$", render(ACCOUNTS / "sshd.conf.j2", **TRIXIE), re.MULTILINE)
+    assert all(ipaddress.ip_network(one).is_private for one in line.split(","))
+    assert "192.168.0.0/16" in line
 
 
 def test_what_sshd_refuses_inside_match_stands_before_it() -> None:
-    _, _, inside = render(ACCOUNTS / "sshd.conf.j2").partition("Match Group xs-learners")
-    assert not re.search(r"^\s*(HostKeyAlgorithms|MaxStartups|LoginGraceTime)", inside, re.MULTILINE)
+    given = {**TRIXIE, "xs_accounts_old_laptops": True}
+    before, _, inside = render(ACCOUNTS / "sshd.conf.j2", **given).partition("Match Group xs-learners")
+    everywhere = {"HostKeyAlgorithms", "KexAlgorithms", "MaxStartups", "PerSourcePenaltyExemptList"}
+    assert everywhere == set(re.findall(r"^(\w+)", before, re.MULTILINE))
+    assert not everywhere & set(re.findall(r"^\s*(\w+)", inside, re.MULTILINE))

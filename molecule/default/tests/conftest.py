@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a laptop sees the server: from another machine, over the network."""
+"""How a laptop sees the server, from another machine over the network; and how a technician deploys it.
+
+Each test runs on every host of the scenario, and touches only the one that it was given.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,17 @@ import base64
 import http.client
 import os
 import socket
+import subprocess
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
 
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = PROJECT / "build/lab" / os.environ["MOLECULE_SCENARIO_NAME"] / "inventory/hosts.yml"
 # Of a learner whom no other test touches.
 SERIAL = "CSN0000000C"
 
@@ -25,6 +32,34 @@ class Page:
     status: int
     headers: http.client.HTTPMessage
     body: bytes
+
+
+@pytest.fixture(scope="module")
+def name(host: Host) -> str:
+    """What the inventory calls the host."""
+    return str(host.backend.get_hostname())
+
+
+@pytest.fixture(scope="module")
+def play(name: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`play(playbook, "--check")` runs a playbook on the host alone, with the project's own settings for Ansible."""
+
+    def run(playbook: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+        # molecule's own settings know nothing of library/ here; and a playbook of a test stands apart from the filters.
+        plugins = {"ANSIBLE_FILTER_PLUGINS": str(PROJECT / "playbooks/filter_plugins")}
+        return subprocess.run(
+            ["ansible-playbook", "--inventory", INVENTORY, "--limit", name, playbook, *options],
+            env={**os.environ, **plugins, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+            cwd=PROJECT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def takes_dsa(host: Host) -> bool:
+    """Whether the host's OpenSSH still knows DSA keys: Debian 13's does not."""
+    return str(host.system_info.release) == "12"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +80,13 @@ def get(address: str) -> Callable[..., Page]:
         return Page(answer.status, answer.headers, answer.read())
 
     return ask
+
+
+@pytest.fixture(scope="module")
+def ssh() -> list[str]:
+    """A client that asks nothing, and leaves this machine's own settings, keys and known hosts alone."""
+    settings = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes")
+    return ["ssh", "-F", "/dev/null", *(word for setting in settings for word in ("-o", setting))]
 
 
 @pytest.fixture(scope="module")

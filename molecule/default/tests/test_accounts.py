@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,13 @@ def sshd(host: Host, user: str) -> dict[str, str]:
     """Return the settings that sshd would use for a login of `user`."""
     lines = host.check_output(f"sshd -T -C user={user},host=laptop,addr=172.18.0.77").splitlines()
     return dict(line.split(" ", 1) for line in lines if " " in line)
+
+
+def refused(ssh: list[str], *options: str) -> str:
+    """Try to log in where that must fail; return the client's last word."""
+    done = subprocess.run([*ssh, *options, "true"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 255, done
+    return done.stderr.strip().splitlines()[-1]
 
 
 def test_a_laptop_that_registers_can_log_in_by_name(host: Host, learner: str) -> None:
@@ -55,15 +66,53 @@ def test_sshd_lets_a_laptop_do_nothing_but_its_key_lines_command(
     assert sshd(host, learner)[setting] == value
 
 
-def test_old_laptops_keys_are_accepted_from_laptops_only(host: Host, learner: str) -> None:
-    assert "ssh-dss" in sshd(host, learner)["pubkeyacceptedalgorithms"].split(",")
+def test_old_laptops_keys_are_accepted_from_laptops_only_where_the_host_can(
+    host: Host, learner: str, takes_dsa: bool
+) -> None:
+    accepted = sshd(host, learner)["pubkeyacceptedalgorithms"].split(",")
+    assert ("ssh-dss" in accepted) is takes_dsa
+    assert ("ssh-rsa" in accepted) is takes_dsa
     technician = sshd(host, "root")
-    assert "ssh-dss" not in technician["pubkeyacceptedalgorithms"].split(",")
+    assert not {"ssh-dss", "ssh-rsa"} & set(technician["pubkeyacceptedalgorithms"].split(","))
     assert technician["authorizedkeysfile"] == ".ssh/authorized_keys .ssh/authorized_keys2"
 
 
-def test_old_laptops_find_a_host_key_that_they_know(host: Host) -> None:
-    assert "ssh-rsa" in sshd(host, "root")["hostkeyalgorithms"].split(",")
+def test_the_parts_are_told_whether_a_dsa_key_can_log_in(host: Host, takes_dsa: bool) -> None:
+    assert tomllib.loads(host.file("/etc/xs/accounts.toml").content_string)["dsa"] is takes_dsa
+    assert ("ssh-dss" in host.check_output("ssh -Q key").split()) is takes_dsa
+
+
+def test_old_laptops_find_a_host_key_and_a_key_exchange_that_they_know(host: Host, takes_dsa: bool) -> None:
+    settings = sshd(host, "root")
+    assert ("ssh-rsa" in settings["hostkeyalgorithms"].split(",")) is takes_dsa
+    sha1 = {"diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"}
+    assert sha1 & set(settings["kexalgorithms"].split(",")) == (sha1 if takes_dsa else set())
+
+
+@pytest.mark.parametrize("exchange", ["diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1"])
+def test_an_old_laptops_connection_comes_as_far_as_its_key(
+    address: str, learner: str, ssh: list[str], takes_dsa: bool, exchange: str
+) -> None:
+    old = ("-o", f"KexAlgorithms={exchange}", "-o", "HostKeyAlgorithms=ssh-rsa", "-o", "PubkeyAuthentication=no")
+    said = refused(ssh, *old, f"{learner}@{address}")
+    assert ("Permission denied (publickey)" if takes_dsa else "no matching key exchange method found") in said
+
+
+def test_one_laptops_wrong_key_does_not_close_the_door_on_its_neighbours(
+    host: Host, address: str, learner: str, ssh: list[str], tmp_path: Path
+) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "wrong"], check=True)
+    for _ in range(6):
+        assert "Permission denied" in refused(ssh, "-i", str(tmp_path / "wrong"), f"{learner}@{address}")
+    with socket.create_connection((address, 22), timeout=5) as neighbour:
+        assert neighbour.recv(7) == b"SSH-2.0"
+    settings = sshd(host, "root")
+    # Debian 12's sshd knows no penalties, so there is nothing to exempt anybody from.
+    assert ("persourcepenalties" in settings) is (host.system_info.release != "12")
+    if "persourcepenalties" in settings:
+        assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= set(
+            settings["persourcepenaltyexemptlist"].split(",")
+        )
 
 
 def test_a_class_that_is_switched_on_together_is_not_dropped(host: Host) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 import xmlrpc.client
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +14,6 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-INVENTORY = PROJECT / "build/lab" / os.environ["MOLECULE_SCENARIO_NAME"] / "inventory/hosts.yml"
 SCHOOL = Path(__file__).parents[1] / "vars/school.yml"
 KEY = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
 LAPTOP = {"serial": "CSN0000000A", "nick": "Asha", "uuid": "5dd1a5d0-7f2d-4c2a-9a5c-0a9d3c0b6a11", "pubkey": KEY}
@@ -29,7 +25,7 @@ Module = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def module(tmp_path: Path) -> Module:
+def module(play: Callable[..., Any], tmp_path: Path) -> Module:
     """`module("xs_laptop", check=True, serial=…)` runs a module on the server from a playbook; returns its result."""
 
     def run(name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -39,14 +35,9 @@ def module(tmp_path: Path) -> Module:
             "ansible.builtin.copy": {"dest": str(result), "content": "{{ result | to_json }}", "mode": "0600"},
         }  # fmt: skip
         tasks = [{name: arguments, "register": "result", "diff": True, "ignore_errors": True}, keep]
-        play = {"hosts": "schoolservers", "gather_facts": False, "tasks": tasks}
-        playbook.write_text(json.dumps([play]), encoding="utf-8")
-        # molecule's own settings know nothing of library/ here; the project's do.
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), str(playbook), *(["--check"] if check else [])],
-            env=environment, cwd=PROJECT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        plays = [{"hosts": "schoolservers", "gather_facts": False, "tasks": tasks}]
+        playbook.write_text(json.dumps(plays), encoding="utf-8")
+        done = play(playbook, *(["--check"] if check else []))
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
         answer = json.loads(result.read_text(encoding="utf-8"))
         assert isinstance(answer, dict)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Host images out of Debian packages, with no image registry: mmdebstrap | podman import.
 
-An image is a file images/<name>.packages: `suite: <codename>` or `from: <other image>` (its suite and packages as
-well), then one Debian package a line; # starts a comment.
+An image is a file images/<name>.packages: `suite: <codename>` or `from: <other image>` (its packages as well, and its
+suite where none is named), then one Debian package a line; # starts a comment.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load(name: str, directory: Path = places.IMAGES) -> Image:
             suite = value.strip()
         elif colon and key == "from":
             base = load(value.strip(), directory)
-            suite, packages = base.suite, [*base.packages, *packages]
+            suite, packages = suite or base.suite, [*base.packages, *packages]
         elif line:
             packages += line.split()
     if not suite:
