@@ -250,6 +250,16 @@ def test_settings_that_cannot_be_read_let_nobody_in_and_are_in_the_log(
     assert list(house.users.iterdir()) == []
 
 
+@pytest.mark.parametrize("address", ["172.18.0.77", "::ffff:172.18.0.77", "::FFFF:AC12:4D"])
+def test_a_laptops_address_is_written_as_people_write_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: a_user(name, 20000))
+    with asked(house, REGISTER | message() | {"address": address}) as answers:
+        assert answers[0]["ok"]
+    assert audit.read(house.audit)[0].where == "172.18.0.77"
+
+
 @pytest.mark.parametrize("address", ["", "\ud800", None, 7, ["172.18.0.77"], "172.18.0.77\n"])
 def test_registration_taken_over_cannot_leave_out_or_forge_an_address(
     house: House, monkeypatch: pytest.MonkeyPatch, address: object

@@ -187,9 +187,11 @@ def _receive(connection: socket.socket) -> Message:
 
 def _address(given: object) -> str:
     try:
-        return str(ipaddress.ip_address(str(given)))
+        address = ipaddress.ip_address(str(given))
     except ValueError:
         return "unknown"
+    # Registration listens to both families with one socket, which shows 172.18.0.77 as ::ffff:ac12:4d.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _remember(desk: Desk, messages: list[Message], outcomes: list[Outcome]) -> None:
