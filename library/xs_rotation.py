@@ -11,6 +11,7 @@ short_description: Remove the snapshots that the policy no longer keeps
 description:
   - Does now what the school server's timer does at night. Plans first, then removes.
   - The newest snapshot of a tree stays, and so does every pinned one. Keepsakes are never touched.
+  - The same goes for the history of a tree's plain documents, whose snapshots are called C(documents-history/<stamp>).
   - At most two snapshots of a tree go in 24 hours, whoever asks; the others' turn comes on the next days.
   - A tree that cannot be rotated does not stop the others. The module fails at the end and names it.
 version_added: "0.1.0"
@@ -63,7 +64,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from schoolserver import datastore, paths, rotation, settings
+    from schoolserver import paths, rotation, settings
     from schoolserver.errors import Refusal
 
     INSTALLED = True
@@ -76,7 +77,7 @@ OPTIONS: dict[str, Any] = {"keep_days": {"type": "int"}}
 def run(keep_days: int, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
     """Rotate every tree by `keep_days` unless `check_mode`; return the module's result, and what could not be done."""
     trees = rotation.trees_in(paths.USERS)
-    before = [(tree.name, stamp) for tree in trees for stamp in datastore.snapshots(tree)]
+    before = [(tree.name, name) for tree in trees for name in rotation.names(tree)]
     removed: list[tuple[str, str]] = []
     failed: list[str] = []
     for tree, stamps, error in rotation.rotate_all(paths.USERS, keep_days, datetime.now(UTC), dry_run=check_mode):
@@ -95,7 +96,7 @@ def run(keep_days: int, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
 
 def listing(snapshots: list[tuple[str, str]]) -> str:
     """Return one line for each of `snapshots`, as a diff shows them."""
-    return "".join(f"{tree}/datastore/{stamp}\n" for tree, stamp in snapshots)
+    return "".join(f"{tree}/{name if '/' in name else f'datastore/{name}'}\n" for tree, name in snapshots)
 
 
 def main() -> None:

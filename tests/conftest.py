@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the archive's tests stand on: a real btrfs in an image file."""
+"""What the archive's tests stand on: real file systems in image files."""
 
 from __future__ import annotations
 
@@ -7,42 +7,75 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+MAKE = {
+    "btrfs": ("mkfs.btrfs", "-q"),
+    "ext4": ("mkfs.ext4", "-q", "-E", "lazy_itable_init=1"),
+    "xfs": ("mkfs.xfs", "-q"),
+}  # fmt: skip
+OPTIONS = {"btrfs": "loop,compress=zstd"}
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+
+class FileSystems:
+    """One of each kind, made when it is first asked for."""
+
+    def __init__(self, base: Path, stack: ExitStack) -> None:
+        self._base, self._stack = base, stack
+        self._mounted: dict[str, Path] = {}
+
+    def __call__(self, kind: str) -> Path:
+        """Return where a file system of this kind is mounted; skip, with the reason, where none can be."""
+        if kind not in self._mounted:
+            self._mounted[kind] = self._mount(kind)
+        return self._mounted[kind]
+
+    def _mount(self, kind: str) -> Path:
+        if os.geteuid() != 0:
+            pytest.skip(f"only root can mount a {kind}")
+        if shutil.which(MAKE[kind][0]) is None:
+            pytest.skip(f"{MAKE[kind][0]} is not installed")
+        image, mount = self._base / f"{kind}.image", self._base / kind
+        mount.mkdir()
+        with image.open("wb") as file:
+            file.truncate(1024**3)
+        subprocess.run([*MAKE[kind], str(image)], check=True, capture_output=True)
+        command = ["mount", "-o", OPTIONS.get(kind, "loop"), str(image), str(mount)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"this kernel or container cannot mount a {kind}: {done.stderr.strip()}")
+        self._stack.callback(image.unlink)
+        self._stack.callback(subprocess.run, ["umount", "--lazy", str(mount)], check=True)
+        return mount
 
 
 @pytest.fixture(scope="session")
-def btrfs_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The mount point of a fresh btrfs; skips, with the reason, where none can be mounted."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a btrfs")
-    if shutil.which("mkfs.btrfs") is None:
-        pytest.skip("btrfs-progs is not installed")
-    base = tmp_path_factory.mktemp("btrfs")
-    image, mount = base / "image", base / "mount"
-    mount.mkdir()
-    with image.open("wb") as file:
-        file.truncate(1024**3)
-    _run("mkfs.btrfs", "-q", str(image))
-    try:
-        _run("mount", "-o", "loop,compress=zstd", str(image), str(mount))
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"this kernel or container cannot mount a btrfs: {error.stderr.decode().strip()}")
-    try:
-        yield mount
-    finally:
-        _run("umount", "--lazy", str(mount))
-        image.unlink()
+def file_systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileSystems]:
+    """`file_systems("xfs")` is the mount point of a fresh xfs."""
+    with ExitStack() as stack:
+        yield FileSystems(tmp_path_factory.mktemp("file-systems"), stack)
+
+
+@pytest.fixture(scope="session")
+def btrfs_image(file_systems: FileSystems) -> Path:
+    """The mount point of a fresh btrfs."""
+    return file_systems("btrfs")
 
 
 @pytest.fixture
-def library(btrfs_image: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def library(btrfs_image: Path, tmp_path: Path) -> Path:
     """An empty directory on btrfs that is this test's own."""
     directory = btrfs_image / tmp_path.name
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture(params=sorted(MAKE))
+def any_library(request: pytest.FixtureRequest, file_systems: FileSystems, tmp_path: Path) -> Path:
+    """The same on each kind of file system in turn: what a snapshot promises does not depend on it."""
+    directory = file_systems(request.param) / tmp_path.name
     directory.mkdir()
     return directory

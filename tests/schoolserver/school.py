@@ -8,7 +8,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schoolserver import btrfs
+from schoolserver import engines
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"made-up picture"
 START = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
@@ -24,12 +24,11 @@ def make_tree(users: Path, name: str = "SHC12345678", learner: int = LEARNER) ->
     """Make a tree as the registrar does, with an empty incoming, owned by the uid `learner`."""
     tree = users / name
     tree.mkdir(parents=True)
-    for directory in ("datastore", "keepsakes", ".state", "documents"):
+    for directory in ("datastore", "keepsakes", ".state"):
         (tree / directory).mkdir()
+    for kind in engines.KINDS:
+        engines.of(tree).make_incoming(tree / kind.incoming, learner, kind)
     incoming = tree / "datastore-current"
-    for subvolume in (incoming, incoming / "index", incoming / "checksums"):
-        btrfs.create_subvolume(subvolume)
-        os.chown(subvolume, learner, learner)
     (incoming / "version").write_text("6")
     (incoming / "index_updated").touch()
     (tree / ".state").chmod(0o700)

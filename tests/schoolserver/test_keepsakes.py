@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import school
-from schoolserver import datastore, keepsakes, pins
+from schoolserver import copying, datastore, keepsakes, pins
 from schoolserver.keepsakes import decide, left
 from schoolserver.pins import BULK_LOSS, KEEPSAKES
 
@@ -121,7 +121,7 @@ def test_a_disk_that_fails_while_setting_aside_gets_the_snapshot_pinned(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(keepsakes, "_copy", full)
+    monkeypatch.setattr(copying, "copy", full)
     assert after_run(tree, 3, 2)[STAMP].why == {KEEPSAKES}
     assert "No space left" in capsys.readouterr().err
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import school
-from schoolserver import btrfs, cli, datastore, paths, pins, rotation, snapshot, stamps
+from schoolserver import cli, datastore, paths, pins, rotation, snapshot, stamps
+from schoolserver.engines.subvolumes import Subvolumes
 from schoolserver.errors import Refusal
 
 STAMPS = st.datetimes(min_value=datetime(2006, 1, 1), max_value=datetime(2106, 1, 1)).map(
@@ -90,13 +91,13 @@ def test_with_damaged_pins_nothing_is_removed(tree: Path) -> None:
 
 
 def test_an_interrupted_rotation_goes_on(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remove = btrfs.delete_subvolume
+    remove = Subvolumes.remove
 
-    def cut(path: Path) -> None:
-        remove(path)
+    def cut(self: Subvolumes, path: Path) -> None:
+        remove(self, path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(btrfs, "delete_subvolume", cut)
+    monkeypatch.setattr(Subvolumes, "remove", cut)
     with pytest.raises(KeyboardInterrupt):
         rotation.apply_tree(tree, rotation.plan_tree(tree, 1, NOW), tree.parent.parent / "catalog.db")
     monkeypatch.undo()
@@ -147,14 +148,14 @@ def test_a_damaged_record_stops_no_rotation(tree: Path) -> None:
 def test_what_an_interrupted_rotation_did_not_remove_goes_the_same_day(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove = btrfs.delete_subvolume
+    remove = Subvolumes.remove
 
-    def cut(path: Path) -> None:
-        remove(path)
+    def cut(self: Subvolumes, path: Path) -> None:
+        remove(self, path)
         raise KeyboardInterrupt
 
     before = datastore.snapshots(tree)
-    monkeypatch.setattr(btrfs, "delete_subvolume", cut)
+    monkeypatch.setattr(Subvolumes, "remove", cut)
     with pytest.raises(KeyboardInterrupt):
         rotate(tree, NOW)
     monkeypatch.undo()
@@ -167,13 +168,13 @@ def test_a_tree_that_cannot_be_rotated_stops_no_other_and_what_went_is_told(
     for name, damage in (("AAA00000000", "{"), ("BBB00000000", "[" * 100_000)):
         bad = school.make_tree(tree.parent, name)
         (bad / pins.FILE).write_text(damage)
-    remove, before = btrfs.delete_subvolume, datastore.snapshots(tree)
+    remove, before = Subvolumes.remove, datastore.snapshots(tree)
 
-    def fail_after(path: Path) -> None:
-        remove(path)
+    def fail_after(self: Subvolumes, path: Path) -> None:
+        remove(self, path)
         raise OSError("a bad sector")
 
-    monkeypatch.setattr(btrfs, "delete_subvolume", fail_after)
+    monkeypatch.setattr(Subvolumes, "remove", fail_after)
     rotated = list(rotation.rotate_all(tree.parent, 1, NOW, catalog_file=tree.parent.parent / "catalog.db"))
     assert [(found.name, stamps, type(error)) for found, stamps, error in rotated] == [
         ("AAA00000000", [], Refusal),

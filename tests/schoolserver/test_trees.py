@@ -23,6 +23,7 @@ LAYOUT = {
     "datastore-current/index": (OWN, OWN, 0o755),
     "datastore-current/checksums": (OWN, OWN, 0o755),
     "documents": (OWN, OWN, 0o755),
+    "documents-history": (ROOT, ROOT, 0o755),
     "power-logs": (OWN, OWN, 0o755),
     "datastore": (ROOT, ROOT, 0o755),
     "keepsakes": (ROOT, ROOT, 0o755),

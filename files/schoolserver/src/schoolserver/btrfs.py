@@ -28,6 +28,8 @@ def _number(direction: int, number: int, size: int) -> int:
 
 
 _SYNC = _number(0, 8, 0)
+_FS_INFO_SIZE = 1024  # struct btrfs_ioctl_fs_info_args
+_FS_INFO = _number(_READ, 31, _FS_INFO_SIZE)
 _CREATE = _number(_WRITE, 14, _ARGS.size)
 _DESTROY = _number(_WRITE, 15, _ARGS.size)
 _SNAPSHOT = _number(_WRITE, 23, _ARGS_V2.size)
@@ -59,6 +61,18 @@ def set_read_only(path: Path, read_only: bool) -> None:
         flags = _flags(subvolume)
         wanted = flags | _READ_ONLY if read_only else flags & ~_READ_ONLY
         fcntl.ioctl(subvolume, _SET_FLAGS, _FLAGS.pack(wanted))
+
+
+def is_btrfs(path: Path) -> bool:
+    """Say whether the directory `path` is on a btrfs; raise OSError if there is none."""
+    with _directory(path) as directory:
+        try:
+            fcntl.ioctl(directory, _FS_INFO, bytearray(_FS_INFO_SIZE))
+        except OSError as error:
+            if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+                return False
+            raise
+    return True
 
 
 def is_read_only(path: Path) -> bool:

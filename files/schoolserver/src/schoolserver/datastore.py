@@ -73,10 +73,10 @@ def trees(users: Path) -> list[Path]:
     return [tree for tree in named if (tree / "datastore").is_dir() and not tree.is_symlink()]
 
 
-def snapshots(tree: Path) -> list[str]:
-    """Return the stamps of the tree's finished snapshots, oldest first."""
+def snapshots(tree: Path, directory: str = "datastore") -> list[str]:
+    """Return the stamps of the tree's finished snapshots in `directory`, oldest first."""
     try:
-        return sorted(name for name in os.listdir(tree / "datastore") if is_stamp(name))
+        return sorted(name for name in os.listdir(tree / directory) if is_stamp(name))
     except FileNotFoundError:
         return []
 

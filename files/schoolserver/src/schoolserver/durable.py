@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
-
-from schoolserver import btrfs
 
 
 def replace(path: Path, text: str, mode: int, gid: int = 0, *, derived: bool = False) -> None:
@@ -47,13 +44,3 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_file_system(path: Path) -> None:
-    """Return when all that was written to the file system of the directory `path` is on disk; raise OSError."""
-    try:
-        btrfs.sync(path)
-    except OSError as error:
-        if error.errno != errno.ENOTTY:  # another file system
-            raise
-        os.sync()

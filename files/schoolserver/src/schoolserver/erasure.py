@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from schoolserver import btrfs, catalog, datastore, durable, keepsakes
-from schoolserver.trees import CACHES
+from schoolserver import catalog, copying, datastore, durable, engines, keepsakes
 
 _ERASED = ".erased-"  # what a tree is called from the moment on that it is no more; no reader looks at such names
 
@@ -62,20 +59,16 @@ def sweep(users: Path) -> None:
 
 
 def _delete(tree: Path) -> None:
-    places = [tree / "datastore-current" / name for name in CACHES]
-    places += [tree / "datastore-current", *_below(tree / "datastore"), *_below(tree / "documents-history")]
-    for place in places:
-        if btrfs.is_subvolume(place):
-            with suppress(OSError):  # a laptop that owned its rsync may have made others deep inside: it goes below
-                btrfs.delete_subvolume(place)
-    try:
-        shutil.rmtree(tree)
-    except RecursionError as error:  # rsync takes 2,000 directories in each other from any laptop
-        raise OSError(f"its directories are nested too deep for this: rm -rf {tree}") from error
+    engine = engines.of(tree)
+    for kind in engines.KINDS:
+        for stamp in _names(tree / kind.snapshots):
+            engine.remove(tree / kind.snapshots / stamp)
+        engine.remove(tree / kind.incoming)
+    copying.remove(tree)
 
 
-def _below(directory: Path) -> list[Path]:
+def _names(directory: Path) -> list[str]:
     try:
-        return [directory / name for name in os.listdir(directory)]
+        return os.listdir(directory)
     except FileNotFoundError:
         return []

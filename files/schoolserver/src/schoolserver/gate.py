@@ -23,7 +23,8 @@ from schoolserver.grammar import Flag, Pull, Push, Xs
 from schoolserver.names import TREE
 
 REFUSED = 126
-_LOCK, _MARK, _USAGE = "lock", "complete", "usage"  # in .state
+_LOCK, _USAGE = "lock", "usage"  # in .state
+_MARKS = {"datastore-current": "complete", "documents": "complete-documents"}  # as engines.KINDS has them
 _LOCK_SECONDS = 10.0  # a snapshot of the run before takes far less
 _PLACE_SECONDS = 5.0
 _REPORT_SECONDS = 10.0
@@ -33,7 +34,6 @@ _PROCESSES = 200  # of one learner at once, all sessions together: a session has
 _MEMORY = 1024**3  # bytes of one process; rsync takes a tenth for the largest Journal
 _FIRST_TO_GO = 500  # of 1000, for the kernel when memory runs out: a session is lost rather than a service
 _COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
-_INCOMING = "datastore-current"
 _BTRFS_SYNC = 0x9408  # BTRFS_IOC_SYNC, linux/btrfs.h
 
 
@@ -84,8 +84,8 @@ def _session(arguments: list[str], command: str) -> int:
 def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
     top = f"{paths.USERS}/{tree}"
     state = os.open(f"{top}/.state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    run = isinstance(request, Push) and request.destination == _INCOMING
-    if run and _exists(_MARK, state):
+    mark = _MARKS.get(request.destination, "") if isinstance(request, Push) else ""
+    if mark and _exists(mark, state):
         # The run before was never snapshotted. Writing over it now would lose what only it has.
         try:
             _report(tree)
@@ -95,21 +95,21 @@ def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
             ) from error
     lock = _take_lock(state)
     place = _take_place(tree, last=isinstance(request, Flag))
-    if run and _exists(_MARK, state):
-        os.unlink(_MARK, dir_fd=state)  # after a crash, half a run must not look like a complete one
+    if mark and _exists(mark, state):
+        os.unlink(mark, dir_fd=state)  # after a crash, half a run must not look like a complete one
         os.fsync(state)
     if isinstance(request, Push):
         destination = f"{top}/{request.destination}"
         code = _push(tree, request, destination, state, limits)
     else:
         destination, code = "", _run(jail.argv(request, "", limits.idle_seconds))
-    completed = run and code in _COMPLETE
+    completed = mark and code in _COMPLETE
     if completed:
         _sync(destination)
-        _mark(state)
+        _write_mark(mark, state)
     os.close(lock)
     place.close()
-    if completed or (isinstance(request, Flag) and _exists(_MARK, state)):
+    if completed or (isinstance(request, Flag) and any(_exists(one, state) for one in _MARKS.values())):
         try:
             _report(tree)
         except (OSError, Refusal) as error:  # late, never lost: the mark stays
@@ -120,7 +120,7 @@ def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
 def _push(tree: str, request: Push, destination: str, state: int, limits: settings.Accounts) -> int:
     """Run rsync as long as the learner's directories do not hold too much; return its exit code, or raise Refusal."""
     allowed = allowance.Limits(limits.learner_files, limits.learner_bytes, limits.stop_percent)
-    seeds = _seeds(tree) if request.destination == _INCOMING else ()
+    seeds = _seeds(tree) if request.destination == "datastore-current" else ()
     # Else a laptop in a loop would get a little further each time.
     too_much = _read_usage(state).over(allowed)
     argv = jail.argv(request, destination, limits.idle_seconds, seeds, only_delete=bool(too_much))
@@ -321,8 +321,8 @@ def _sync(destination: str) -> None:
         os.close(directory)
 
 
-def _mark(state: int) -> None:
-    mark = os.open(_MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state)
+def _write_mark(name: str, state: int) -> None:
+    mark = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state)
     os.fsync(mark)
     os.close(mark)
     os.fsync(state)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from schoolserver import accounts, durable, login_names, paths, registry, trees
+from schoolserver import accounts, engines, login_names, paths, registry, trees
 from schoolserver.accounts import HANDED_ON, Account, Known
 from schoolserver.errors import Refusal
 
@@ -98,7 +98,7 @@ def save(house: House, steps: Sequence[Step]) -> dict[str, OSError]:
             trees.complete(house.users, after)
         except OSError as error:
             failed[after.tree] = error
-    durable.sync_file_system(house.users)
+    engines.of(house.users).sync(house.users)
     return failed
 
 

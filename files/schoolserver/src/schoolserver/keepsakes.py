@@ -6,7 +6,6 @@ keepsakes/<uid>/<stamp>/ holds data and metadata/ as the snapshot <stamp>, the l
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from schoolserver import btrfs, datastore, pins
+from schoolserver import copying, datastore, pins
 from schoolserver.errors import Refusal
 from schoolserver.pins import BULK_LOSS, KEEPSAKES, Pins
 from schoolserver.stamps import is_stamp
@@ -23,8 +22,6 @@ DIRECTORY = "keepsakes"
 MOST_AT_ONCE = 50  # above this, one pinned snapshot is cheaper than its documents one by one
 BULK_FROM = 10  # documents; a smaller Journal loses more than half of itself in an ordinary lesson
 
-_CLONE = 0x40049409  # FICLONE of linux/fs.h
-_PIECE = 1024 * 1024
 Sync = Callable[[Path], None]
 
 
@@ -55,7 +52,7 @@ def decide(previous: Mapping[str, bool], new: Mapping[str, bool]) -> Decision:
     return Decision(frozenset() if many else gone, frozenset(reasons | ({BULK_LOSS} if bulk else set())), len(gone))
 
 
-def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync = btrfs.sync) -> None:
+def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync) -> None:
     """Set aside what left between the snapshot `previous` and the one at `new`, to be named `stamp`; raise OSError.
 
     `sync(directory)` flushes the file system; a last one is left to the caller. Doing all this twice does no harm.
@@ -167,22 +164,10 @@ def _make(tree: Path, stamp: str, uid: str) -> None:
         for names, status in datastore.files(entry):
             target = temporary.joinpath(*names)
             _make_directory(target.parent)
-            _copy(datastore.open_file(entry, *names), target, status)
+            new = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            copying.copy(datastore.open_file(entry, *names), new, status)
 
 
 def _make_directory(directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
-
-
-def _copy(source: int, target: Path, status: os.stat_result) -> None:
-    # The new file is root's own, so a hostile source can choose its bytes and nothing else.
-    with open(source, "rb") as file, target.open("xb") as copy:
-        try:
-            fcntl.ioctl(copy.fileno(), _CLONE, file.fileno())
-        except OSError:
-            shutil.copyfileobj(file, copy, _PIECE)
-            copy.flush()
-        os.fchmod(copy.fileno(), 0o644)
-        # The catalog knows a version again by its times.
-        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -11,11 +11,12 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schoolserver import btrfs, catalog, datastore, durable, paths, pins, settings
+from schoolserver import catalog, datastore, durable, engines, paths, pins, settings
+from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.stamps import FORM, time_of
 
@@ -24,6 +25,7 @@ trees_in = datastore.trees
 # One snapshot that a leap of the clock stamped decades ahead makes all others of its tree look old at once. Two a day
 # leave a person time to see it; a laptop backs up once a day, so rotation keeps up.
 MOST_A_DAY = 2
+GOING = ".going"  # at the end of a snapshot's name, from the moment on in which it is none any more
 RECORD = "rotation.json"  # in the tree: {stamp that went: when}, of the last day
 
 
@@ -34,6 +36,12 @@ class Verdict:
     stamp: str
     keep: bool
     why: str
+    kind: Kind = DATASTORE
+
+    @property
+    def name(self) -> str:
+        """What to call the snapshot: its stamp, with its directory where that is not the datastore's."""
+        return self.stamp if self.kind is DATASTORE else f"{self.kind.snapshots}/{self.stamp}"
 
 
 def plan(stamps: Collection[str], pinned: Collection[str], keep_days: int) -> list[Verdict]:
@@ -56,37 +64,58 @@ def spread(verdicts: list[Verdict], removals: int) -> list[Verdict]:
 
 def plan_tree(tree: Path, keep_days: int, now: datetime) -> list[Verdict]:
     """Return the plan for the tree at `tree`, MOST_A_DAY kept; raise Refusal when its pins cannot be read."""
-    stamps = datastore.snapshots(tree)
-    # What is recorded and still there was interrupted, and is planned again.
-    gone = [stamp for stamp in _record(tree, now) if stamp not in stamps]
-    return spread(plan(stamps, pins.read(tree), keep_days), max(0, MOST_A_DAY - len(gone)))
+    record, verdicts = _record(tree, now), []
+    for kind in KINDS:
+        stamps = datastore.snapshots(tree, kind.snapshots)
+        pinned = pins.read(tree) if kind is DATASTORE else {}
+        planned = [replace(verdict, kind=kind) for verdict in plan(stamps, pinned, keep_days)]
+        # What is recorded and still there was interrupted, and is planned again.
+        gone = [one for one in planned_before(record, kind) if one not in stamps]
+        verdicts += spread(planned, max(0, MOST_A_DAY - len(gone)))
+    return verdicts
+
+
+def planned_before(record: Collection[str], kind: Kind) -> list[str]:
+    """Return the stamps of `kind` among the names in `record`."""
+    return [name.rpartition("/")[2] for name in record if (kind is DATASTORE) == ("/" not in name)]
 
 
 def apply_tree(tree: Path, verdicts: list[Verdict], catalog_file: Path = paths.CATALOG) -> list[str]:
-    """Remove what `verdicts` do not keep, oldest first, and return the stamps removed; raise OSError.
+    """Remove what `verdicts` do not keep, oldest first, and return the names removed; raise OSError.
 
     It may be interrupted anywhere: the plan is made from what is there, so the next one goes on.
     """
-    removed: list[str] = []
+    engine, removed = engines.of(tree), []
+    for kind in KINDS:
+        for left in (tree / kind.snapshots).glob(f".*{GOING}"):
+            engine.remove(left)
     for verdict in verdicts:
+        directory, stamp = tree / verdict.kind.snapshots, verdict.stamp
         # Planned a moment ago: a snapshot may have come, or a pin, since. The newest there is now is never touched.
-        if verdict.keep or verdict.stamp in pins.read(tree) or [verdict.stamp] == datastore.snapshots(tree)[-1:]:
+        newest = [stamp] == datastore.snapshots(tree, verdict.kind.snapshots)[-1:]
+        if verdict.keep or newest or (verdict.kind is DATASTORE and stamp in pins.read(tree)):
             continue
-        # The catalog first: it must never point a child at a copy that is gone.
-        _forget(catalog_file, tree, verdict.stamp)
-        btrfs.delete_subvolume(tree / "datastore" / verdict.stamp)
-        removed.append(verdict.stamp)
+        if verdict.kind is DATASTORE:
+            # The catalog first: it must never point a child at a copy that is gone.
+            _forget(catalog_file, tree, stamp)
+        # Out of sight at once: a removal that is interrupted leaves no part of a snapshot that looks like a whole one.
+        going = directory / f".{stamp}{GOING}"
+        (directory / stamp).rename(going)
+        engine.remove(going)
+        removed.append(verdict.name)
     return removed
 
 
 def rotate_tree(
     tree: Path, keep_days: int, now: datetime, *, dry_run: bool = False, catalog_file: Path = paths.CATALOG
 ) -> list[str]:
-    """Plan and apply; return the stamps removed, or with `dry_run` those that would be; raise Refusal or OSError."""
+    """Plan and apply; return the names removed, or with `dry_run` those that would be; raise Refusal or OSError."""
     verdicts = plan_tree(tree, keep_days, now)
-    going = [verdict.stamp for verdict in verdicts if not verdict.keep]
-    if dry_run or not going:
+    going = [verdict.name for verdict in verdicts if not verdict.keep]
+    if dry_run:
         return going
+    if not going:
+        return apply_tree(tree, [], catalog_file)
     record = {**_record(tree, now), **dict.fromkeys(going, now.strftime(FORM))}
     durable.replace(tree / RECORD, json.dumps(record, indent=1) + "\n", 0o640, tree.stat().st_gid)
     return apply_tree(tree, verdicts, catalog_file)
@@ -95,17 +124,24 @@ def rotate_tree(
 def rotate_all(
     users: Path, keep_days: int, now: datetime, *, dry_run: bool = False, catalog_file: Path = paths.CATALOG
 ) -> Iterator[tuple[Path, list[str], Exception | None]]:
-    """Go over all trees of `users`; yield each with the stamps that went, or would go, and what stopped it or None."""
+    """Go over all trees of `users`; yield each with the names that went, or would go, and what stopped it or None."""
     for tree in trees_in(users):
-        before, stopped = datastore.snapshots(tree), None
+        before, stopped = names(tree), None
         try:
             removed = rotate_tree(tree, keep_days, now, dry_run=dry_run, catalog_file=catalog_file)
         except Exception as error:  # whatever is wrong with one tree, the others are rotated
             if not isinstance(error, OSError | Refusal):
                 traceback.print_exc()
             stopped = error
-            removed = sorted(set(before) - set(datastore.snapshots(tree)))
+            removed = sorted(set(before) - set(names(tree)))
         yield tree, removed, stopped
+
+
+def names(tree: Path) -> list[str]:
+    """Return the names of all snapshots of the tree, as Verdict has them."""
+    return [
+        Verdict(stamp, True, "", kind).name for kind in KINDS for stamp in datastore.snapshots(tree, kind.snapshots)
+    ]
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import fcntl
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 import time
 import traceback
@@ -20,50 +19,59 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import btrfs, catalog, datastore, erasure, keepsakes, local_socket, paths
+from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_socket, paths
+from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
 from schoolserver.stamps import next_stamp
-from schoolserver.trees import CACHES
 
-INCOMING = "datastore-current"
-SNAPSHOTS = "datastore"
 LATEST = "datastore-latest"
-MARK = "complete"
-
-# They tell Sugar that its caches are whole. In a restore without the caches they would make it open an empty index
-# and show an empty Journal (carquinyol datastore.__init__, the fast path).
-CACHE_FLAGS = ("index_updated", "ds_clean")
 
 MOST_A_DAY = 24  # later runs of a tree join the next: a laptop in a loop cannot fill the history
 DAY = 24 * 3600
 _LOCK_TRIES, _LOCK_PAUSE = 20, 0.05  # seconds; the gate reports just after it let go
-_CLEAN_SECONDS = 5.0  # less than a gate waits for its answer; what is left then goes at the next report
 
 
 def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str | None:
-    """Snapshot the completed run that waits in `tree` and return its stamp; None when none waits, or the day is full.
+    """Snapshot what completed runs wait in `tree`; return the stamp of the datastore's snapshot, None if there is none.
 
-    Raise Refusal when a session holds the tree, OSError when the file system fails: the mark stays, and the next call
-    tries again.
+    None is taken where none waits, or the day is full. Raise Refusal when a session holds the tree, OSError when the
+    file system fails: the mark stays, and the next call tries again.
     """
+    taken: dict[Kind, str] = {}
     with _state(tree) as state, _locked(state):
         remove_leftovers(tree)
-        if not _is_marked(state) or _taken_today(tree, now) >= MOST_A_DAY:
-            return None
-        stamp = _take_locked(tree, now)
-        os.unlink(MARK, dir_fd=state)
+        for kind in KINDS:
+            if _exists(state, kind.mark) and _taken_today(tree, kind, now) < MOST_A_DAY:
+                taken[kind] = _take_locked(tree, kind, now)
+                os.unlink(kind.mark, dir_fd=state)
     # Last, and without the lock: if what a laptop wrote were too much for it, the next start would not try it again,
     # and the next session of this laptop need not wait for it.
+    if DATASTORE in taken:
+        _tell(catalog_file, tree)
+    return taken.get(DATASTORE)
+
+
+def take_now(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str:
+    """Snapshot the datastore of `tree` as it stands, for a person; raise Refusal, also when a session is under way."""
+    with _state(tree) as state, _locked(state):
+        remove_leftovers(tree)
+        if not _exists(state, DATASTORE.mark) and not datastore.snapshots(tree):
+            raise Refusal(f"{tree.name} has completed no backup yet: there is nothing whole to take")
+        stamp = _take_locked(tree, DATASTORE, now)
+        _remove(state, DATASTORE.mark)
     _tell(catalog_file, tree)
     return stamp
 
 
 def remove_leftovers(tree: Path) -> None:
     """Undo or finish what a crash interrupted, marks aside; raise OSError. The caller holds the tree's lock."""
-    for name in os.listdir(tree / SNAPSHOTS) if (tree / SNAPSHOTS).is_dir() else []:
-        if name.endswith(".new"):
-            btrfs.delete_subvolume(tree / SNAPSHOTS / name)
+    engine = engines.of(tree)
+    for kind in KINDS:
+        directory = tree / kind.snapshots
+        for name in os.listdir(directory) if directory.is_dir() else []:
+            if name.endswith(".new"):
+                engine.remove(directory / name)
     if stamps := datastore.snapshots(tree):
         _point_latest(tree, stamps[-1])
 
@@ -118,74 +126,22 @@ def main() -> None:
     local_socket.serve(listener, answer)
 
 
-def _take_locked(tree: Path, now: datetime) -> str:
-    stamps = datastore.snapshots(tree)
+def _take_locked(tree: Path, kind: Kind, now: datetime) -> str:
+    engine, directory = engines.of(tree), tree / kind.snapshots
+    directory.mkdir(0o755, exist_ok=True)
+    stamps = datastore.snapshots(tree, kind.snapshots)
     newest = stamps[-1] if stamps else None
     stamp = next_stamp(now, newest)
-    incoming, unfinished = tree / INCOMING, tree / SNAPSHOTS / f".{stamp}.new"
-    _renew_caches(incoming)
-    btrfs.snapshot(incoming, unfinished)
-    _seal(unfinished)
-    if newest is not None:
-        keepsakes.after_run(tree, newest, unfinished, stamp)
-    btrfs.sync(tree)
-    unfinished.rename(tree / SNAPSHOTS / stamp)
-    _point_latest(tree, stamp)
-    btrfs.sync(tree)
+    unfinished = directory / f".{stamp}.new"
+    engine.take(tree / kind.incoming, unfinished, directory / newest if newest else None, kind)
+    if kind is DATASTORE and newest is not None:
+        keepsakes.after_run(tree, newest, unfinished, stamp, engine.sync)
+    engine.sync(tree)
+    unfinished.rename(directory / stamp)
+    if kind is DATASTORE:
+        _point_latest(tree, stamp)
+    engine.sync(tree)
     return stamp
-
-
-def _seal(unfinished: Path) -> None:
-    descriptor = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        # Root's before it is read-only: whoever owns the top may make it writable again (facts/peers.md, finding 5).
-        os.fchown(descriptor, 0, 0)
-        os.fchmod(descriptor, 0o755)
-        for name in CACHE_FLAGS:
-            _remove_file(descriptor, name)
-    finally:
-        os.close(descriptor)
-    btrfs.set_read_only(unfinished, True)
-
-
-def _renew_caches(incoming: Path) -> None:
-    # A laptop may remove them, or put a plain directory or a link there.
-    for name in CACHES:
-        cache = incoming / name
-        if btrfs.is_subvolume(cache):
-            continue
-        parent = os.open(incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            owner = os.fstat(parent)
-            _remove_file(parent, name)
-            if _exists(parent, name):
-                _remove_directory(cache)
-            btrfs.create_subvolume(cache)
-            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-            try:
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                os.fchmod(descriptor, 0o755)
-            finally:
-                os.close(descriptor)
-        finally:
-            os.close(parent)
-
-
-def _remove_file(directory: int, name: str) -> None:
-    with suppress(FileNotFoundError, IsADirectoryError):
-        os.unlink(name, dir_fd=directory)
-
-
-def _remove_directory(path: Path) -> None:
-    # rm walks any depth in little memory; rmtree() calls itself, and a thousand directories in one another end it.
-    # On the way it opens nothing through a link, and it is stopped: a million files must not hold up the school.
-    command = ["rm", "--recursive", "--force", "--", str(path)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CLEAN_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"{path.name} is so large that its removal goes on at the next run") from error
-    if done.returncode:
-        raise OSError(f"{path.name} cannot be removed: {done.stderr.strip()[-300:]}")
 
 
 def _exists(directory: int, name: str) -> bool:
@@ -198,7 +154,7 @@ def _exists(directory: int, name: str) -> bool:
 
 def _point_latest(tree: Path, stamp: str) -> None:
     latest, temporary = tree / LATEST, tree / f".{LATEST}.new"
-    target = f"{SNAPSHOTS}/{stamp}"
+    target = f"{DATASTORE.snapshots}/{stamp}"
     if latest.is_symlink() and os.readlink(latest) == target:
         return
     temporary.unlink(missing_ok=True)
@@ -206,9 +162,10 @@ def _point_latest(tree: Path, stamp: str) -> None:
     temporary.rename(latest)
 
 
-def _taken_today(tree: Path, now: datetime) -> int:
-    # By the change time that sealing gave them, not by their names: after a leap of the clock names run ahead of it.
-    times = (os.stat(tree / SNAPSHOTS / stamp).st_ctime for stamp in datastore.snapshots(tree)[-MOST_A_DAY:])
+def _taken_today(tree: Path, kind: Kind, now: datetime) -> int:
+    # By the change time that naming gave them, not by their names: after a leap of the clock names run ahead of it.
+    directory = tree / kind.snapshots
+    times = (os.stat(directory / stamp).st_ctime for stamp in datastore.snapshots(tree, kind.snapshots)[-MOST_A_DAY:])
     return sum(0 <= now.timestamp() - taken < DAY for taken in times)
 
 
@@ -219,8 +176,9 @@ def _tell(catalog_file: Path, tree: Path) -> None:
         print(f"{tree.name}: the catalog is late: {error!r}", file=sys.stderr, flush=True)
 
 
-def _is_marked(state: int) -> bool:
-    return _exists(state, MARK)
+def _remove(directory: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
 
 
 @contextmanager

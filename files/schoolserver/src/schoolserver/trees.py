@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import shutil
@@ -11,11 +10,9 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from schoolserver import accounts, btrfs, durable
+from schoolserver import accounts, durable, engines
 from schoolserver.accounts import Account
 
-# Sugar rebuilds these; as nested subvolumes they stay out of snapshots for nothing.
-CACHES = ("index", "checksums")
 READERS = ("xs-journal",)  # services that read every tree
 _NEW = ".new"  # in the users' directory, and in a tree's top: what is being made, moved into place when complete
 _ACL = "system.posix_acl_access"
@@ -34,7 +31,7 @@ def make(users: Path, new: Sequence[Account]) -> None:
         (making / account.tree).mkdir(0o700)
         text = accounts.to_json(account)
         durable.replace(making / account.tree / accounts.FILE, text, 0o640, account.uid, derived=True)
-    durable.sync_file_system(users)
+    engines.of(users).sync(users)
     for account in new:
         (making / account.tree).rename(users / account.tree)
     shutil.rmtree(making, ignore_errors=True)
@@ -45,45 +42,23 @@ def make(users: Path, new: Sequence[Account]) -> None:
 def complete(users: Path, account: Account) -> None:
     """Make or mend everything in `account`'s tree but its account.json; what is right already stays untouched."""
     tree, uid = users / account.tree, account.uid
+    engine = engines.of(users)
     _own(tree, 0, uid, 0o750)
     _let_readers_in(tree)
-    _remove_unfinished(tree)
-    for name in ("documents", "power-logs"):
-        _directory(tree / name, uid, uid, 0o755)
-    for name in ("datastore", "keepsakes"):
+    engine.remove(tree / _NEW)
+    _directory(tree / "power-logs", uid, uid, 0o755)
+    for name in (*(kind.snapshots for kind in engines.KINDS), "keepsakes"):
         _directory(tree / name, 0, 0, 0o755)
     _directory(tree / ".state", uid, uid, 0o700)
-    incoming = tree / "datastore-current"
-    if not incoming.exists():
-        _incoming(tree / _NEW, uid)
-        (tree / _NEW).rename(incoming)
-
-
-def _incoming(new: Path, uid: int) -> None:
-    # Under a name that no session uses: once the learner owns this directory, root changes nothing in it by path, where
-    # a link put in time would give her the file behind it. The snapshot part makes lost caches again.
-    _subvolume(new)
-    for cache in CACHES:
-        _subvolume(new / cache)
-        _own(new / cache, uid, uid, 0o755)
-    _own(new, uid, uid, 0o755)
-
-
-def _subvolume(path: Path) -> None:
-    try:
-        btrfs.create_subvolume(path)
-    except OSError as error:
-        if error.errno != errno.ENOTTY:  # another file system: plain directories do
-            raise
-        path.mkdir(0o755)
-
-
-def _remove_unfinished(tree: Path) -> None:
-    new = tree / _NEW
-    if btrfs.is_subvolume(new):
-        btrfs.delete_subvolume(new)
-    else:
-        shutil.rmtree(new, ignore_errors=True)
+    for kind in engines.KINDS:
+        incoming = tree / kind.incoming
+        if not os.path.lexists(incoming):
+            # Under a name that no session uses: once the learner owns this directory, root changes nothing in it by
+            # path, where a link put in time would give her the file behind it.
+            engine.make_incoming(tree / _NEW, uid, kind)
+            (tree / _NEW).rename(incoming)
+        else:
+            _own(incoming, uid, uid, 0o755)
 
 
 def _directory(path: Path, uid: int, gid: int, mode: int) -> None:

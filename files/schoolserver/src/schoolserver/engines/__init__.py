@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshot engines: what is different from file system to file system (DESIGN.md section 5, "Snapshots are …").
+
+An engine is one file here with the functions of Engine, and a line in of().
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from schoolserver import btrfs
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A directory that laptops write, and how its snapshots are taken."""
+
+    incoming: str  # its name in the tree
+    snapshots: str  # where they stand, in the tree
+    mark: str  # in .state, while a completed run waits for its snapshot
+    # Sugar rebuilds these: they stay out of snapshots.
+    caches: tuple[str, ...] = ()
+    # They tell Sugar that its caches are whole. In a restore without the caches they would make it open an empty index
+    # and show an empty Journal (carquinyol datastore.__init__, the fast path).
+    flags: tuple[str, ...] = ()
+
+
+DATASTORE = Kind(
+    "datastore-current", "datastore", "complete", ("index", "checksums"), ("index_updated", "ds_clean")
+)  # fmt: skip
+DOCUMENTS = Kind("documents", "documents-history", "complete-documents")
+KINDS = (DATASTORE, DOCUMENTS)
+
+
+class Engine(Protocol):
+    """What snapshots need of a file system. Every function raises OSError when the file system fails.
+
+    Whatever a laptop put into an incoming directory, no function follows a link in it, and none changes anything but
+    the paths that it is given.
+    """
+
+    def make_incoming(self, path: Path, uid: int, kind: Kind) -> None:
+        """Make the empty directory `path`, owned by `uid`, with its caches in it."""
+
+    def take(self, incoming: Path, new: Path, previous: Path | None, kind: Kind) -> None:
+        """Make `new` root's own unchangeable copy of `incoming`, without the kind's caches and flags.
+
+        `previous` is the snapshot before, if there is one. An interrupted call leaves something at `new` that remove()
+        takes away.
+        """
+
+    def remove(self, path: Path) -> None:
+        """Remove the snapshot, or the incoming directory, at `path`, finished or not; nothing there is no error."""
+
+    def sync(self, path: Path) -> None:
+        """Return when all that was written to the file system of the directory `path` is on its disk."""
+
+
+def of(path: Path) -> Engine:
+    """Return the engine for what stands on the file system of the directory `path`."""
+    from schoolserver.engines import links, subvolumes
+
+    return subvolumes.Subvolumes() if btrfs.is_btrfs(path) else links.Links()

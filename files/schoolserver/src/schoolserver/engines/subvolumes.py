@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots as btrfs takes them: at once, whatever their size, and without taking room for what did not change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from schoolserver import btrfs, copying
+from schoolserver.engines import Kind
+
+_CLEAN_SECONDS = 5.0  # less than a gate waits for its answer; what is left then goes at the next report
+
+
+class Subvolumes:
+    """The engine for btrfs."""
+
+    def make_incoming(self, path: Path, uid: int, kind: Kind) -> None:
+        """Make a subvolume; the caches are subvolumes in it, which a snapshot leaves out for nothing."""
+        btrfs.create_subvolume(path)
+        for cache in kind.caches:
+            btrfs.create_subvolume(path / cache)
+            os.chown(path / cache, uid, uid)
+        os.chown(path, uid, uid)
+        path.chmod(0o755)
+
+    def take(self, incoming: Path, new: Path, _previous: Path | None, kind: Kind) -> None:
+        """Take a snapshot, give it to root, and make it read-only: three ioctls."""
+        _renew(incoming, kind.caches)
+        btrfs.snapshot(incoming, new)
+        descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            # Root's before it is read-only: whoever owns the top may make it writable again.
+            os.fchown(descriptor, 0, 0)
+            os.fchmod(descriptor, 0o755)
+            for name in kind.flags:
+                _remove_file(descriptor, name)
+        finally:
+            os.close(descriptor)
+        btrfs.set_read_only(new, True)
+
+    def remove(self, path: Path) -> None:
+        """Remove the subvolume with those nested at its top; its space comes back in the background."""
+        if btrfs.is_subvolume(path):
+            btrfs.delete_subvolume(path)
+        elif os.path.lexists(path):
+            copying.remove(path)
+
+    def sync(self, path: Path) -> None:
+        """Have btrfs write out what it has in hand."""
+        btrfs.sync(path)
+
+
+def _renew(incoming: Path, caches: Collection[str]) -> None:
+    # A laptop may remove them, or put a plain directory or a link there.
+    for name in caches:
+        cache = incoming / name
+        if btrfs.is_subvolume(cache):
+            continue
+        parent = os.open(incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            owner = os.fstat(parent)
+            _remove_file(parent, name)
+            if _is_there(parent, name):
+                # Stopped after a while: a million files must not hold up the school.
+                copying.remove(cache, _CLEAN_SECONDS)
+            btrfs.create_subvolume(cache)
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            try:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                os.fchmod(descriptor, 0o755)
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(parent)
+
+
+def _remove_file(directory: int, name: str) -> None:
+    with suppress(FileNotFoundError, IsADirectoryError):
+        os.unlink(name, dir_fd=directory)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
