@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ import pytest
 
 import school
 from laptops import ANN, EVE, JIM, NOW, after, dsa, message, request
-from schoolserver import accounts, acts, btrfs, datastore, durable, erasure, registrar, snapshot
+from schoolserver import accounts, acts, btrfs, copying, datastore, durable, erasure, registrar, snapshot
 from schoolserver.acts import Act
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -139,31 +136,34 @@ def test_a_tree_can_be_deleted_although_an_earlier_one_of_its_name_was_left_half
     assert [path.name for path in users.iterdir()] == [ANN]
 
 
-@pytest.fixture
-def nested(tmp_path: Path) -> Iterator[Path]:
-    """A deleted tree in which a laptop put more directories into each other than Python can walk."""
-    left = tmp_path / f".erased-{JIM}"
-    (left / "documents").mkdir(parents=True)
+def test_more_directories_in_each_other_than_python_can_walk_go_as_well(users: Path) -> None:
     back = os.open(".", os.O_RDONLY)
-    os.chdir(left / "documents")
+    os.chdir(users / JIM / "power-logs")
     for _ in range(1500):
         os.mkdir("a")
         os.chdir("a")
     os.fchdir(back)
     os.close(back)
-    yield left
-    subprocess.run(["rm", "-rf", left], check=True)
+    erasure.erase(users, JIM, users.parent / "catalog.db")
+    assert [path.name for path in users.iterdir()] == [ANN]
 
 
-def test_one_that_resists_is_named_with_the_way_out_and_stops_no_other(
-    nested: Path, capsys: pytest.CaptureFixture[str]
+def test_one_that_resists_is_named_and_stops_no_other(
+    users: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(nested.parent, nested.parent / f".erased-{ANN}", ignore=lambda *_: [nested.name])
-    erasure.sweep(nested.parent)
-    assert f"{nested} is not gone yet: its directories are nested too deep for this: rm -rf {nested}\n" in (
-        capsys.readouterr().err
-    )
-    assert [path.name for path in nested.parent.iterdir()] == [nested.name]
+    for name in (JIM, ANN):
+        (users / name).rename(users / f".erased-{name}")
+    remove = copying.remove
+
+    def resist(path: Path) -> None:
+        if path.name == f".erased-{JIM}":
+            raise OSError("a bad sector")
+        remove(path)
+
+    monkeypatch.setattr(copying, "remove", resist)
+    erasure.sweep(users)
+    assert f"{users}/.erased-{JIM} is not gone yet: a bad sector" in capsys.readouterr().err
+    assert [path.name for path in users.iterdir()] == [f".erased-{JIM}"]
 
 
 @pytest.mark.parametrize("crash", [1, 2, 3])

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from schoolserver import catalog, copying, datastore, durable, engines, keepsakes
@@ -61,9 +62,10 @@ def sweep(users: Path) -> None:
 def _delete(tree: Path) -> None:
     engine = engines.of(tree)
     for kind in engines.KINDS:
-        for stamp in _names(tree / kind.snapshots):
-            engine.remove(tree / kind.snapshots / stamp)
-        engine.remove(tree / kind.incoming)
+        snapshots = [tree / kind.snapshots / stamp for stamp in _names(tree / kind.snapshots)]
+        for place in (*snapshots, tree / kind.incoming):
+            with suppress(OSError):  # a laptop that owned its rsync may have made subvolumes deep inside: it goes below
+                engine.remove(place)
     copying.remove(tree)
 
 

@@ -26,6 +26,8 @@ def make(users: Path, new: Sequence[Account]) -> None:
     """
     making = users / _NEW
     shutil.rmtree(making, ignore_errors=True)
+    if not new:
+        return
     making.mkdir(0o700)
     for account in new:
         (making / account.tree).mkdir(0o700)
@@ -35,8 +37,7 @@ def make(users: Path, new: Sequence[Account]) -> None:
     for account in new:
         (making / account.tree).rename(users / account.tree)
     shutil.rmtree(making, ignore_errors=True)
-    if new:
-        durable.sync_directory(users)  # before another account gives up what a new one has
+    durable.sync_directory(users)  # before another account gives up what a new one has
 
 
 def complete(users: Path, account: Account) -> None:
