@@ -138,7 +138,7 @@ def test_a_tree_can_be_deleted_although_an_earlier_one_of_its_name_was_left_half
 
 def test_more_directories_in_each_other_than_python_can_walk_go_as_well(users: Path) -> None:
     back = os.open(".", os.O_RDONLY)
-    os.chdir(users / JIM / "power-logs")
+    os.chdir(users / JIM / "datastore-current")
     for _ in range(1500):
         os.mkdir("a")
         os.chdir("a")
