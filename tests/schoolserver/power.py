@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A disk that forgets, when the power goes, all that it was not told to flush.
 
-    btrfs ── loop device ── nbdfuse ── nbdkit, whose cache writes to the image only what is flushed
+    file system ── loop device ── nbdfuse ── nbdkit, whose cache writes to the image only what is flushed
 
 nbdkit is the disk with its cache: killed, it drops what a disk without power drops. The kernel's own memory goes with
 the file system, which is taken off while its disk no longer answers.
@@ -21,24 +21,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PROGRAMS = ("mkfs.btrfs", "nbdkit", "nbdfuse", "mount", "umount")
-_MEGABYTES = 256  # of the disk; its image takes only what was written
-_OPTIONS = "loop,compress=zstd,noatime,nosuid,nodev,noexec"  # as roles/xs_library mounts the library
+_PROGRAMS = ("nbdkit", "nbdfuse", "mount", "umount")
+_MEGABYTES = 320  # of the disk, less xfs does not take; its image takes only what was written
+_MAKE = {
+    "btrfs": ("mkfs.btrfs", "--quiet"),
+    "ext4": ("mkfs.ext4", "-q", "-E", "lazy_itable_init=1"),
+    "xfs": ("mkfs.xfs", "-q"),
+}  # fmt: skip
+_OPTIONS = "loop,noatime,nosuid,nodev,noexec"  # as roles/xs_library mounts the library
+_MORE_OPTIONS = {"btrfs": ",compress=zstd"}
 _START_SYNC, _WAIT_SYNC = 0x80089418, 0x40089416  # linux/btrfs.h: begin a commit, wait for its end
 _SECONDS = 30.0  # for what takes a tenth of one
 
 
-def missing() -> str:
-    """Return why there can be no such disk here, or "" if there can."""
+def missing(kind: str = "btrfs") -> str:
+    """Return why there can be no such disk with a file system of this `kind` here, or "" if there can."""
     if os.geteuid() != 0:
         return "only root can mount a disk"
-    if absent := [program for program in _PROGRAMS if shutil.which(program) is None]:
+    if absent := [program for program in (_MAKE[kind][0], *_PROGRAMS) if shutil.which(program) is None]:
         return f"{', '.join(absent)} missing: make setup"
     return "" if Path("/dev/fuse").exists() else "this kernel or container has no /dev/fuse"
 
 
 class Disk:
-    """A btrfs at `root` on such a disk; `directory` holds all that it takes. Leaving the context removes all of it.
+    """A file system of this `kind` at `root` on such a disk, all in `directory`; leaving the context takes it off.
 
     with Disk(directory) as disk:
         disk.make()
@@ -47,8 +53,9 @@ class Disk:
         disk.start()  # the file is not there
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kind: str = "btrfs") -> None:
         self.root = directory / "root"
+        self._kind = kind
         self._image = directory / "image"
         self._fuse = directory / "fuse"
         self._processes: list[subprocess.Popen[bytes]] = []  # nbdkit, nbdfuse
@@ -67,7 +74,7 @@ class Disk:
         """Begin with an empty file system, and mount it."""
         with self._image.open("wb") as file:
             file.truncate(_MEGABYTES * 1024**2)
-        _run("mkfs.btrfs", "--quiet", self._image)
+        _run(*_MAKE[self._kind], self._image)
         self.start()
 
     def start(self) -> None:
@@ -84,12 +91,16 @@ class Disk:
                 subprocess.Popen(file, pass_fds=[ours.fileno()], stderr=subprocess.DEVNULL),
             ]
         _until(disk.exists, "nbdfuse did not come up")
-        _run("mount", "-o", _OPTIONS, disk, self.root)
+        _run("mount", "-o", _OPTIONS + _MORE_OPTIONS.get(self._kind, ""), disk, self.root)
 
     def commit(self) -> None:
         """Do what the kernel does every half a minute: names reach the disk, contents that nobody flushed do not."""
         directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            if self._kind != "btrfs":  # what the journal has begun goes with what one flushes
+                os.utime(directory)
+                os.fsync(directory)
+                return
             fcntl.ioctl(directory, _START_SYNC, transaction := bytearray(8))
             fcntl.ioctl(directory, _WAIT_SYNC, transaction)
         finally:

@@ -39,3 +39,23 @@ def test_a_pin_goes_with_its_last_reason() -> None:
     assert pins.release(both, STAMP, "a")[STAMP].why == {"b"}
     assert pins.release(pins.release(both, STAMP, "a"), STAMP, "b") == {}
     assert pins.release({}, STAMP, "a") == {}
+
+
+OLD, NEW = "2026-11-22T101500Z", "2026-11-23T101500Z"
+LOSS, MANY = pins.Pin(frozenset({pins.BULK_LOSS}), 90, NEW), pins.Pin(frozenset({pins.KEEPSAKES}), 60, NEW)
+
+
+@pytest.mark.parametrize(
+    ("taken", "pinned", "best"),
+    [
+        ([], {}, (None, "none")),
+        ([OLD, NEW], {}, (NEW, "newest")),
+        ([OLD, NEW], {OLD: MANY}, (NEW, "newest")),
+        ([OLD, NEW], {OLD: LOSS}, (OLD, "bulk-loss")),
+        ([NEW], {OLD: LOSS}, (NEW, "newest")),
+    ],
+)
+def test_a_restore_offers_the_newest_or_the_one_before_a_bulk_loss(
+    taken: list[str], pinned: pins.Pins, best: tuple[str | None, str]
+) -> None:
+    assert pins.best_of(taken, pinned) == best

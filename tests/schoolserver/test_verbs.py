@@ -5,31 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from laptops import JIM, after, request
-from schoolserver import pins, verbs
+from schoolserver import verbs
 from schoolserver.accounts import HANDED_ON, Approval
-from schoolserver.pins import Pin, Pins
-
-OLD, NEW = "2026-11-22T101500Z", "2026-11-23T101500Z"
-LOSS, MANY = Pin(frozenset({pins.BULK_LOSS}), 90, NEW), Pin(frozenset({pins.KEEPSAKES}), 60, NEW)
-
-
-@pytest.mark.parametrize(
-    ("taken", "pinned", "best"),
-    [
-        ([], {}, (None, "none")),
-        ([OLD, NEW], {}, (NEW, "newest")),
-        ([OLD, NEW], {OLD: MANY}, (NEW, "newest")),
-        ([OLD, NEW], {OLD: LOSS}, (OLD, "bulk-loss")),
-        ([NEW], {OLD: LOSS}, (NEW, "newest")),
-    ],
-)
-def test_a_restore_offers_the_newest_or_the_one_before_a_bulk_loss(
-    taken: list[str], pinned: Pins, best: tuple[str | None, str]
-) -> None:
-    assert verbs.best_of(taken, pinned) == best
 
 
 def test_approval_is_asked_for_only_where_a_serial_has_an_older_tree() -> None:

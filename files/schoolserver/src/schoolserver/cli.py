@@ -11,7 +11,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import __version__, catalog, cli_laptop, local_socket, paths, registry, rotation, settings
+from schoolserver import (
+    __version__,
+    catalog,
+    cli_laptop,
+    cli_restore,
+    local_socket,
+    paths,
+    registry,
+    rotation,
+    settings,
+)
 from schoolserver.errors import Refusal
 
 
@@ -59,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=page)
 
     cli_laptop.add_verbs(verbs.add_parser("laptop", help="who is registered, and whose laptop is whose"))
+
+    cli_restore.add_verb(verbs.add_parser("restore", help="list what a child had, and bring it back"))
 
     verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
     verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")

@@ -66,12 +66,12 @@ def show_list(arguments: argparse.Namespace) -> None:
     for one in everything["laptops"]:
         names = " ".join(one["names"]) or ("" if one["state"] == "removed" else one["login"])
         table.append((one["tree"], names, one["nick"], one["class"], state(one), one["latest"] or "none yet"))
-    _print_table(table)
+    print_table(table)
     for one in everything["damaged"]:
         print("\n" + printable(f"{one['tree']} is left out: {one['why']}"))
     if everything["refused"]:
         print("\nRefused lately:")
-        _print_table(
+        print_table(
             [("SERIAL", "NICK", "FROM", "LAST", "TIMES", "WHY")]
             + [
                 (one["serial"], one["nick"], one["address"], one["last"], str(one["times"]), one["why"])
@@ -181,7 +181,8 @@ def _verb(
     return verb
 
 
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print `rows`, the first of them the heads, in columns; what a laptop chose runs nothing in the terminal."""
     shown = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
     for row in shown:

@@ -159,15 +159,7 @@ def _make(tree: Path, stamp: str, uid: str) -> None:
     if temporary.exists():
         shutil.rmtree(temporary)
     for directory in (tree / DIRECTORY, temporary.parent, temporary):
-        _make_directory(directory)
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
     with datastore.entry_in(tree / "datastore" / stamp, uid) as entry:
-        for names, status in datastore.files(entry):
-            target = temporary.joinpath(*names)
-            _make_directory(target.parent)
-            new = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            copying.copy(datastore.open_file(entry, *names), new, status)
-
-
-def _make_directory(directory: Path) -> None:
-    directory.mkdir(exist_ok=True)
-    directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
+        copying.entry(entry, temporary)

@@ -11,6 +11,7 @@ word is a person's own. `documents` counts what left.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,3 +85,11 @@ def release(pins: Pins, stamp: str, why: str) -> Pins:
     reasons = pins[stamp].why - {why}
     rest = {other: pin for other, pin in pins.items() if other != stamp}
     return {**rest, stamp: Pin(reasons, pins[stamp].documents, pins[stamp].since)} if reasons else rest
+
+
+def best_of(taken: Sequence[str], pins: Pins) -> tuple[str | None, str]:
+    """Return which snapshot a restore should offer, and why: the newest, or the last one before a bulk loss."""
+    before_loss = [stamp for stamp in taken if stamp in pins and BULK_LOSS in pins[stamp].why]
+    if before_loss:
+        return before_loss[-1], BULK_LOSS
+    return (taken[-1], "newest") if taken else (None, "none")

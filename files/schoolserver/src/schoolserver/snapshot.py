@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str |
     file system fails: the mark stays, and the next call tries again.
     """
     taken: dict[Kind, str] = {}
-    with _state(tree) as state, _locked(state):
+    with held(tree) as state:
         remove_leftovers(tree)
         for kind in KINDS:
             if _exists(state, kind.mark) and _taken_today(tree, kind, now) < MOST_A_DAY:
@@ -52,16 +52,16 @@ def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str |
     return taken.get(DATASTORE)
 
 
-def take_now(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str:
-    """Snapshot the datastore of `tree` as it stands, for a person; raise Refusal, also when a session is under way."""
+@contextmanager
+def held(tree: Path) -> Iterator[int]:
+    """Hold the tree's lock, so that no session writes meanwhile; yield its .state; raise Refusal while one does."""
     with _state(tree) as state, _locked(state):
-        remove_leftovers(tree)
-        if not _exists(state, DATASTORE.mark) and not datastore.snapshots(tree):
-            raise Refusal(f"{tree.name} has completed no backup yet: there is nothing whole to take")
-        stamp = _take_locked(tree, DATASTORE, now)
-        _remove(state, DATASTORE.mark)
-    _tell(catalog_file, tree)
-    return stamp
+        yield state
+
+
+def mark(state: int, kind: Kind = DATASTORE) -> None:
+    """Say in the .state of a tree that its incoming is complete and waits for its snapshot."""
+    os.close(os.open(kind.mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=state))
 
 
 def remove_leftovers(tree: Path) -> None:
@@ -174,11 +174,6 @@ def _tell(catalog_file: Path, tree: Path) -> None:
         catalog.update(catalog_file, tree)
     except (OSError, sqlite3.Error) as error:  # derived, and rebuilt later: it must never stop a snapshot
         print(f"{tree.name}: the catalog is late: {error!r}", file=sys.stderr, flush=True)
-
-
-def _remove(directory: int, name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory)
 
 
 @contextmanager

@@ -72,14 +72,6 @@ def history(users: Path, account: Account, trees: list[str]) -> dict[str, Any]:
 def _of_tree(tree: Path) -> dict[str, Any]:
     taken = datastore.snapshots(tree)
     pinned = pins.read(tree)
-    best, why = best_of(taken, pinned)
+    best, why = pins.best_of(taken, pinned)
     snapshots = [{"stamp": stamp, "pinned": stamp in pinned} for stamp in taken]
     return {"tree": tree.name, "snapshots": snapshots, "best": best, "why": why}
-
-
-def best_of(taken: list[str], pinned: pins.Pins) -> tuple[str | None, str]:
-    """Return which snapshot a restore should offer, and why: the newest, or the last one before a bulk loss."""
-    before_loss = [stamp for stamp in taken if stamp in pinned and pins.BULK_LOSS in pinned[stamp].why]
-    if before_loss:
-        return before_loss[-1], pins.BULK_LOSS
-    return (taken[-1], "newest") if taken else (None, "none")
