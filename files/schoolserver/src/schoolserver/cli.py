@@ -16,6 +16,7 @@ from schoolserver import (
     catalog,
     cli_laptop,
     cli_restore,
+    cli_snapshot,
     local_socket,
     paths,
     registry,
@@ -71,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     cli_laptop.add_verbs(verbs.add_parser("laptop", help="who is registered, and whose laptop is whose"))
 
     cli_restore.add_verb(verbs.add_parser("restore", help="list what a child had, and bring it back"))
+
+    cli_snapshot.add_verbs(verbs.add_parser("snapshot", help="which snapshots there are; taken now, kept, let go"))
 
     verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
     verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")

@@ -42,7 +42,7 @@ def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str |
     with held(tree) as state:
         remove_leftovers(tree)
         for kind in KINDS:
-            if _exists(state, kind.mark) and _taken_today(tree, kind, now) < MOST_A_DAY:
+            if _waits(tree, state, kind, now):
                 taken[kind] = _take_locked(tree, kind, now)
                 os.unlink(kind.mark, dir_fd=state)
     # Last, and without the lock: if what a laptop wrote were too much for it, the next start would not try it again,
@@ -50,6 +50,12 @@ def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str |
     if DATASTORE in taken:
         _tell(catalog_file, tree)
     return taken.get(DATASTORE)
+
+
+def waits(tree: Path, now: datetime) -> bool:
+    """Say whether take() would take something now."""
+    with _state(tree) as state:
+        return any(_waits(tree, state, kind, now) for kind in KINDS)
 
 
 @contextmanager
@@ -160,6 +166,10 @@ def _point_latest(tree: Path, stamp: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.rename(latest)
+
+
+def _waits(tree: Path, state: int, kind: Kind, now: datetime) -> bool:
+    return _exists(state, kind.mark) and _taken_today(tree, kind, now) < MOST_A_DAY
 
 
 def _taken_today(tree: Path, kind: Kind, now: datetime) -> int:
