@@ -83,15 +83,19 @@ class Disk:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             # Whatever becomes of us, the two end: nbdkit with its parent, nbdfuse with nbdkit.
-            cache = ["nbdkit", "--exit-with-parent", "--single", "--filter=cache", "file", "cache=writeback"]
+            command = ["nbdkit", "--exit-with-parent", "--single", *self._server()]
             file = ["nbdfuse", str(disk), "--fd", str(ours.fileno())]
             end = theirs.fileno()
             self._processes = [
-                subprocess.Popen([*cache, str(self._image)], stdin=end, stdout=end, stderr=subprocess.DEVNULL),
+                subprocess.Popen(command, stdin=end, stdout=end, stderr=subprocess.DEVNULL),
                 subprocess.Popen(file, pass_fds=[ours.fileno()], stderr=subprocess.DEVNULL),
             ]
         _until(disk.exists, "nbdfuse did not come up")
         _run("mount", "-o", _OPTIONS + _MORE_OPTIONS.get(self._kind, ""), disk, self.root)
+
+    def _server(self) -> list[str]:
+        """Return what nbdkit is told of the disk that it is."""
+        return ["--filter=cache", "file", "cache=writeback", str(self._image)]
 
     def commit(self) -> None:
         """Do what the kernel does every half a minute: names reach the disk, contents that nobody flushed do not."""

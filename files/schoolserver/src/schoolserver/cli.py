@@ -17,6 +17,7 @@ from schoolserver import (
     cli_laptop,
     cli_restore,
     cli_snapshot,
+    cli_status,
     local_socket,
     paths,
     registry,
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
     cli_laptop.add_verbs(verbs.add_parser("laptop", help="who is registered, and whose laptop is whose"))
 
+    cli_status.add_words(verbs.add_parser("status", help="what there is to know of this school server, in one look"))
     cli_restore.add_verb(verbs.add_parser("restore", help="list what a child had, and bring it back"))
 
     cli_snapshot.add_verbs(verbs.add_parser("snapshot", help="which snapshots there are; taken now, kept, let go"))

@@ -16,14 +16,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_socket, paths
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
-from schoolserver.stamps import next_stamp
+from schoolserver.stamps import next_stamp, time_of, written
 
 LATEST = "datastore-latest"
 
@@ -38,18 +38,7 @@ def take(tree: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> str |
     None is taken where none waits, or the day is full. Raise Refusal when a session holds the tree, OSError when the
     file system fails: the mark stays, and the next call tries again.
     """
-    taken: dict[Kind, str] = {}
-    with held(tree) as state:
-        remove_leftovers(tree)
-        for kind in KINDS:
-            if _waits(tree, state, kind, now):
-                taken[kind] = _take_locked(tree, kind, now)
-                os.unlink(kind.mark, dir_fd=state)
-    # Last, and without the lock: if what a laptop wrote were too much for it, the next start would not try it again,
-    # and the next session of this laptop need not wait for it.
-    if DATASTORE in taken:
-        _tell(catalog_file, tree)
-    return taken.get(DATASTORE)
+    return _take_waiting(tree, now, catalog_file).get(DATASTORE)
 
 
 def waits(tree: Path, now: datetime) -> bool:
@@ -88,8 +77,9 @@ def sweep(users: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> Non
     for tree in datastore.trees(users):
         try:
             keepsakes.remove_leftovers(tree)
-            if stamp := take(tree, now, catalog_file):
-                print(f"{tree.name}: took {stamp}, which was waiting", flush=True)
+            if taken := _take_waiting(tree, now, catalog_file):
+                said = " and ".join(_called(kind, stamp) for kind, stamp in taken.items())
+                print(f"{tree.name}: took {said}, which was waiting", flush=True)
         except Exception as error:  # whatever one laptop wrote, the others' snapshots are taken
             why = error if isinstance(error, OSError | Refusal) else traceback.format_exc()
             print(f"{tree.name}: not taken, will be tried again: {why}", file=sys.stderr, flush=True)
@@ -132,12 +122,36 @@ def main() -> None:
     local_socket.serve(listener, answer)
 
 
+def _take_waiting(tree: Path, now: datetime, catalog_file: Path) -> dict[Kind, str]:
+    taken: dict[Kind, str] = {}
+    try:
+        with held(tree) as state:
+            remove_leftovers(tree)
+            for kind in KINDS:
+                if _waits(tree, state, kind, now):
+                    taken[kind] = _take_locked(tree, kind, now)
+                    os.unlink(kind.mark, dir_fd=state)
+    finally:  # though documents/ may have failed, the Journal page shows what was taken before
+        # Last, and without the lock: if what a laptop wrote were too much for it, the next start would not try it
+        # again, and the next session of this laptop need not wait for it.
+        if DATASTORE in taken:
+            _tell(catalog_file, tree)
+    return taken
+
+
+def _called(kind: Kind, stamp: str) -> str:
+    return stamp if kind is DATASTORE else f"{kind.snapshots}/{stamp}"
+
+
 def _take_locked(tree: Path, kind: Kind, now: datetime) -> str:
     engine, directory = engines.of(tree), tree / kind.snapshots
     directory.mkdir(0o755, exist_ok=True)
     stamps = datastore.snapshots(tree, kind.snapshots)
     newest = stamps[-1] if stamps else None
     stamp = next_stamp(now, newest)
+    if kind is DATASTORE and time_of(stamp) - now > timedelta(seconds=DAY):
+        clock = f"the clock says {written(now)}, the newest snapshot {newest}"
+        print(f"{tree.name}: {clock}: the next is called {stamp}", file=sys.stderr, flush=True)
     unfinished = directory / f".{stamp}.new"
     engine.take(tree / kind.incoming, unfinished, directory / newest if newest else None, kind)
     if kind is DATASTORE and newest is not None:
