@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tracemalloc
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import school
-from schoolserver import datastore
+from schoolserver import copying, datastore
 from schoolserver.datastore import Document
 
-ONE = school.uid(1)
+ONE, TWO, THREE = school.uid(1), school.uid(2), school.uid(3)
 
 
 def described(tree: Path, name: str = ONE) -> Document:
@@ -176,3 +177,71 @@ def test_one_line_is_one_line(text: str) -> None:
     assert len(line) <= datastore.LONGEST_LINE
     assert line.splitlines() in ([], [line])
     assert not set(line) & set("\0\n\r\x1b\u202e\u2028\x85")
+
+
+# Layout 0, of Sugar 0.82.
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A datastore as Sugar 0.82 left it: a story with a preview, an entry without data, and a broken one."""
+    store = tmp_path / "old" / "store"
+    (store / "preview").mkdir(parents=True)
+    (store / ONE).write_bytes(b"words")
+    said = {
+        "title": "मेरो घर",
+        "activity": "org.laptop.AbiWordActivity",
+        "mime_type": "text/plain",
+        "timestamp": 122,
+    }
+    (store / f"{ONE}.metadata").write_text(json.dumps(said), encoding="utf-8")
+    (store / "preview" / ONE).write_bytes(school.PNG)
+    (store / f"{TWO}.metadata").write_text(json.dumps({"title": "no data"}), encoding="utf-8")
+    (store / f"{THREE}.metadata").write_text("[" * 100_000, encoding="utf-8")
+    return tmp_path / "old"
+
+
+def test_the_first_sugars_documents_are_read_as_documents(old: Path) -> None:
+    assert datastore.entries(old) == {ONE: True, TWO: False, THREE: False}
+    with datastore.entry_in(old, ONE) as entry:
+        said = datastore.describe(entry)
+        assert (said.title, said.activity, said.size, said.timestamp) == (
+            "मेरो घर", "org.laptop.AbiWordActivity", 5, 122,
+        )  # fmt: skip
+        assert datastore.preview(entry) == school.PNG
+        assert datastore.properties(entry)["mime_type"] == "text/plain"
+    with datastore.entry_in(old, THREE) as entry:
+        assert datastore.describe(entry).title == ""
+    with pytest.raises(FileNotFoundError), datastore.entry_in(old, school.uid(99)):
+        pass
+
+
+def test_a_copy_of_the_first_sugars_document_is_one_of_todays(old: Path, tmp_path: Path) -> None:
+    for uid in (ONE, TWO, THREE):
+        with datastore.entry_in(old, uid) as entry:
+            copying.entry(entry, tmp_path / "copy" / uid)
+    copy = tmp_path / "copy" / ONE
+    assert (copy / "data").read_bytes() == b"words"
+    assert (copy / "metadata" / "title").read_text(encoding="utf-8") == "मेरो घर"
+    assert (copy / "metadata" / "preview").read_bytes() == school.PNG
+    with datastore.entry_at(copy) as entry:
+        assert datastore.describe(entry).title == "मेरो घर"
+
+
+@pytest.mark.parametrize("key", ["../../escape", "", ".", "..", "a/b", "\ud800"])
+def test_a_hostile_key_of_the_first_sugars_leads_nowhere(old: Path, tmp_path: Path, key: str) -> None:
+    (old / "store" / f"{ONE}.metadata").write_text(json.dumps({key: "x", "title": "t"}), encoding="utf-8")
+    with datastore.entry_in(old, ONE) as entry:
+        copying.entry(entry, tmp_path / "copy")
+    assert not list(tmp_path.rglob("*escape*"))
+    assert (tmp_path / "copy" / "metadata" / "title").read_text() == "t"
+
+
+def test_a_link_in_the_first_sugars_store_is_not_followed(old: Path) -> None:
+    (old / "store" / ONE).unlink()
+    (old / "store" / ONE).symlink_to("/etc/hostname")
+    (old / "store" / f"{TWO}.metadata").unlink()
+    (old / "store" / f"{TWO}.metadata").symlink_to("/etc/hostname")
+    assert datastore.entries(old) == {ONE: False, THREE: False}
+    with datastore.entry_in(old, ONE) as entry:
+        assert datastore.data_size(entry) is None

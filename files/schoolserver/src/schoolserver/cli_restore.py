@@ -84,7 +84,7 @@ def _list(copies: list[Copy], as_json: bool) -> None:
     rows = []
     for copy in copies:
         try:
-            with datastore.entry_at(copy.place(paths.USERS)) as entry:
+            with copy.opened(paths.USERS) as entry:
                 said = datastore.describe(entry)
         except OSError as error:
             said = datastore.Document("", "", "", 0, 0, False, str(error))
@@ -113,8 +113,7 @@ def _to_bundle(copies: list[Copy], target: Path) -> None:
         raise Refusal("a .xoj holds one document: say which, --document UID")
     if target.exists():
         raise Refusal(f"{target} is there already: name a new file")
-    place = copies[0].place(paths.USERS)
-    made = bundle.prepare(copies[0].uid, lambda: datastore.entry_at(place))
+    made = bundle.prepare(copies[0].uid, lambda: copies[0].opened(paths.USERS))
     new = target.with_name(f".{target.name}.new")
     with new.open("wb") as file:
         for piece in made.pieces():

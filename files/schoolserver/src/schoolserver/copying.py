@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,34 +12,50 @@ from schoolserver import datastore
 from schoolserver.datastore import Entry
 
 _CLONE = 0x40049409  # FICLONE of linux/fs.h
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024
 
 
-def copy(source: int, target: int, status: os.stat_result) -> None:
-    """Fill the new file `target` (a descriptor) from `source` (a descriptor); both are closed; raise OSError.
+def copy(source: int, target: str | Path, status: os.stat_result, *, inside: int | None = None) -> None:
+    """Make the file `target` (in the directory `inside`, a descriptor) from the descriptor `source`, which is closed.
 
-    It shares the bytes where the file system can, and gets the time of `status`, by which versions are known again. It
-    is root's own and readable, so a hostile source can choose its bytes and nothing else.
+    Raise OSError. It shares the bytes where the file system can, and gets the time of `status`, by which versions are
+    known again. It is root's own and readable, so a hostile source can choose its bytes and nothing else.
     """
-    with open(source, "rb") as file, open(target, "wb") as copied:
+    try:
+        new = os.open(target, _NEW, 0o600, dir_fd=inside)
         try:
-            fcntl.ioctl(copied.fileno(), _CLONE, file.fileno())
-        except OSError:
-            shutil.copyfileobj(file, copied, _PIECE)
-            copied.flush()
-        os.fchmod(copied.fileno(), 0o644)
-        os.utime(copied.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+            try:
+                fcntl.ioctl(new, _CLONE, source)
+            except OSError:
+                while os.sendfile(new, source, None, _PIECE):
+                    pass
+            os.fchmod(new, 0o644)
+            os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(new)
+    finally:
+        os.close(source)
 
 
 def entry(source: Entry, target: Path) -> None:
-    """Copy data and metadata/ of the open entry `source` into the new directory `target`; raise OSError."""
+    """Copy data and metadata/ of the open entry `source` into the new directory `target`; raise OSError.
+
+    An entry of layout 0 becomes one of layout 6: whoever reads it later need not know.
+    """
+    if source.old:
+        (target / "metadata").mkdir(mode=0o755, parents=True)
+        for key, value in datastore.properties(source).items():
+            if "/" not in key and key not in ("", ".", ".."):
+                (target / "metadata" / key).write_text(value, encoding="utf-8")
     for names, status in datastore.files(source):
+        if names == ("metadata",):  # layout 0's file of all properties
+            continue
         place = target.joinpath(*names)
         for directory in dict.fromkeys((target, place.parent)):
             directory.mkdir(exist_ok=True, parents=True)
             directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
-        new = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        copy(datastore.open_file(source, *names), new, status)
+        copy(datastore.open_file(source, *names), place, status)
 
 
 def remove(path: Path, seconds: float | None = None) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from schoolserver.stamps import is_stamp
 _DRAWER = re.compile(r"[0-9a-f]{2}", re.ASCII)  # a directory of entries whose uids begin like this
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_STORE, _OLD_METADATA = "store", ".metadata"  # of layout 0
 _INTERNAL = "checksum"  # written by Sugar's own clean-up of duplicates: no change of the document
 
 LONGEST_PROPERTY = 64 * 1024  # bytes of one property; Sugar's own are far below
@@ -52,9 +54,13 @@ class Document:
 
 @dataclass(frozen=True)
 class Entry:
-    """An open entry directory: `<uid[:2]>/<uid>` of a snapshot, or a keepsake."""
+    """An open entry directory: `<uid[:2]>/<uid>` of a snapshot, or a keepsake.
+
+    Of layout 0 (Sugar 0.82) the directory `store` of all entries, and `old` is the uid of this one.
+    """
 
     descriptor: int
+    old: str = ""
 
 
 def is_uid(name: str) -> bool:
@@ -89,6 +95,8 @@ def entries(snapshot: Path) -> dict[str, bool]:
     """
     found: dict[str, bool] = {}
     with _opened(None, str(snapshot)) as top:
+        if _is_old(top):
+            return _old_entries(top)
         for drawer in _directories(top):
             if not _DRAWER.fullmatch(drawer):
                 continue
@@ -104,12 +112,14 @@ def entries(snapshot: Path) -> dict[str, bool]:
 @contextmanager
 def entry_in(snapshot: Path, uid: str) -> Iterator[Entry]:
     """Open the entry of `uid` in the snapshot at `snapshot`; raise OSError if it is not there."""
-    with (
-        _opened(None, str(snapshot)) as top,
-        _opened(top, uid[:2]) as drawer,
-        _opened(drawer, uid) as descriptor,
-    ):
-        yield Entry(descriptor)
+    with _opened(None, str(snapshot)) as top:
+        if _is_old(top):
+            with _opened(top, _STORE) as store:
+                os.stat(f"{uid}{_OLD_METADATA}", dir_fd=store, follow_symlinks=False)
+                yield Entry(store, uid)
+            return
+        with _opened(top, uid[:2]) as drawer, _opened(drawer, uid) as descriptor:
+            yield Entry(descriptor)
 
 
 @contextmanager
@@ -122,6 +132,8 @@ def entry_at(directory: Path) -> Iterator[Entry]:
 def open_file(entry: Entry, *names: str) -> int:
     """Return a descriptor of the regular file at data, or at metadata/<key>; raise OSError if it is anything else."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    if entry.old:
+        names = _old_names(entry, names)
     with _inside(entry, names[:-1]) as directory:
         descriptor = os.open(names[-1], flags, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -135,6 +147,8 @@ def files(entry: Entry) -> list[tuple[tuple[str, ...], os.stat_result]]:
 
     Raise TooMany when metadata/ holds more than MOST_PROPERTIES names.
     """
+    if entry.old:
+        return _old_files(entry)
     found = _regular(entry, (), ["data"])
     try:
         with _inside(entry, ("metadata",)) as metadata:
@@ -166,6 +180,8 @@ def properties(entry: Entry) -> dict[str, str]:
 
     Of an entry with too many, some. Raise OSError when one cannot be read.
     """
+    if entry.old:
+        return {key: value for key, value in _old_properties(entry).items() if key != "preview"}
     try:
         with _inside(entry, ("metadata",)) as metadata:
             names = _names(metadata)[:MOST_PROPERTIES]
@@ -262,6 +278,11 @@ def _text(raw: bytes) -> str:
 
 
 def _read(entry: Entry, key: str, limit: int) -> bytes:
+    if entry.old and key != "preview":
+        said = _old_properties(entry)
+        if key not in said:
+            raise FileNotFoundError(key)
+        return said[key].encode()[:limit]
     descriptor = open_file(entry, "metadata", key)
     with open(descriptor, "rb") as file:
         return file.read(limit)
@@ -286,6 +307,70 @@ def _regular(entry: Entry, where: tuple[str, ...], names: list[str]) -> list[tup
     return found
 
 
+def _is_old(top: int) -> bool:
+    """Say whether the datastore at `top` is of layout 0, which has no version and one place for all entries."""
+    with suppress(FileNotFoundError):
+        os.stat("version", dir_fd=top, follow_symlinks=False)
+        return False
+    try:
+        return stat.S_ISDIR(os.stat(_STORE, dir_fd=top, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _old_entries(top: int) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    with _opened(top, _STORE) as store, os.scandir(store) as listing:
+        for number, item in enumerate(listing):
+            if number >= 2 * MOST_DOCUMENTS:
+                raise TooMany(f"more than {MOST_DOCUMENTS} documents")
+            uid = item.name.removesuffix(_OLD_METADATA)
+            if item.name != uid and is_uid(uid) and item.is_file(follow_symlinks=False):
+                found[uid] = bool(_regular(Entry(store, uid), (), [uid]))
+    return found
+
+
+def _old_names(entry: Entry, names: tuple[str, ...]) -> tuple[str, ...]:
+    if names == ("data",):
+        return (entry.old,)
+    if names == ("metadata", "preview"):
+        return ("preview", entry.old)
+    raise FileNotFoundError("/".join(names))
+
+
+def _old_files(entry: Entry) -> list[tuple[tuple[str, ...], os.stat_result]]:
+    """Return data, preview and, standing for all other properties, the metadata file, as files() does."""
+    found: list[tuple[tuple[str, ...], os.stat_result]] = []
+    found += [(("data",), status) for _, status in _regular(entry, (), [entry.old])]
+    found += [(("metadata",), status) for _, status in _regular(entry, (), [f"{entry.old}{_OLD_METADATA}"])]
+    with suppress(OSError):
+        found += [(("metadata", "preview"), status) for _, status in _regular(entry, ("preview",), [entry.old])]
+    return found
+
+
+def _old_properties(entry: Entry) -> dict[str, str]:
+    """Return what the JSON of a layout 0 entry says, as text; nothing where it is no JSON object."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(f"{entry.old}{_OLD_METADATA}", flags, dir_fd=entry.descriptor)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file: metadata")
+        text = file.read(LONGEST_PREVIEW)
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(said, dict):
+        return {}
+    pairs = itertools.islice(said.items(), MOST_PROPERTIES)
+    return {_plain(key): _plain(value) for key, value in pairs}
+
+
+def _plain(value: object) -> str:
+    # Half a surrogate pair is legal JSON that no file takes.
+    return _text(str(value).encode("utf-8", "replace"))
+
+
 def _directories(directory: int) -> Iterator[str]:
     with os.scandir(directory) as listing:
         for number, item in enumerate(listing):
@@ -297,7 +382,7 @@ def _directories(directory: int) -> Iterator[str]:
 
 @contextmanager
 def _inside(entry: Entry, names: tuple[str, ...]) -> Iterator[int]:
-    # Only "metadata" is ever asked for, so one step is enough.
+    # Only "metadata", or "preview" of layout 0, is ever asked for, so one step is enough.
     if not names:
         yield entry.descriptor
         return

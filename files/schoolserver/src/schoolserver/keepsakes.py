@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,8 @@ def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync) -> N
         # A read error, a full disk, or more than we read: the pinned snapshot holds the same documents, at no cost.
         print(f"{tree.name}: pinned {previous} instead of keepsakes: {error}", file=sys.stderr, flush=True)
         reasons |= {KEEPSAKES}
+        with suppress(OSError):  # what was begun would take room on a full disk until the next start
+            remove_leftovers(tree)
     for reason in reasons:
         wanted = pins.add(wanted, previous, reason, decision.documents, stamp)
     if wanted != kept:

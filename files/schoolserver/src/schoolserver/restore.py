@@ -10,10 +10,12 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from schoolserver import copying, datastore, keepsakes, pins
+from schoolserver.datastore import Entry
 from schoolserver.engines import DATASTORE
 from schoolserver.errors import Refusal
 from schoolserver.stamps import is_stamp
@@ -34,12 +36,12 @@ class Copy:
     stamp: str
     keepsake: bool = False
 
-    def place(self, users: Path) -> Path:
-        """Return the directory of the copy."""
+    def opened(self, users: Path) -> AbstractContextManager[Entry]:
+        """Open the copy; raise OSError when it is not there."""
         tree = users / self.tree
         if self.keepsake:
-            return tree / keepsakes.DIRECTORY / self.uid / self.stamp
-        return tree / "datastore" / self.stamp / self.uid[:2] / self.uid
+            return datastore.entry_at(tree / keepsakes.DIRECTORY / self.uid / self.stamp)
+        return datastore.entry_in(tree / "datastore" / self.stamp, self.uid)
 
 
 def chosen(tree: Path, when: str) -> str | None:
@@ -95,7 +97,7 @@ def copies_of(users: Path, trees: Sequence[str], uid: str) -> list[Copy]:
         Copy(tree, uid, stamp)
         for tree in trees
         for stamp in datastore.snapshots(users / tree)
-        if (users / tree / "datastore" / stamp / uid[:2] / uid).is_dir()
+        if uid in datastore.entries(users / tree / "datastore" / stamp)
     ]
     found += [
         Copy(tree, kept, stamp, keepsake=True)
@@ -123,7 +125,7 @@ def to_directory(users: Path, copies: Sequence[Copy], target: Path, progress: Pr
     failed = []
     for number, copy in enumerate(copies, 1):
         try:
-            with datastore.entry_at(copy.place(users)) as entry:
+            with copy.opened(users) as entry:
                 copying.entry(entry, making / copy.uid[:2] / copy.uid)
         except OSError as error:
             if error.errno in _DISK:  # of the target: nothing more can come of it

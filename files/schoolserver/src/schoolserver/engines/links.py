@@ -22,7 +22,6 @@ from schoolserver.engines import Kind
 _DEEPEST = 100  # directories in one another; a datastore has four, and each costs two descriptors
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Links:
@@ -104,7 +103,7 @@ def _copy(name: str, source: int, target: int) -> None:
     if not stat.S_ISREG(status.st_mode):  # swapped since it was listed
         os.close(descriptor)
         raise OSError(f"{name!a} is not a file any more")
-    copying.copy(descriptor, os.open(name, _NEW, 0o600, dir_fd=target), status)
+    copying.copy(descriptor, name, status, inside=target)
 
 
 def _files(directory: int) -> dict[str, os.stat_result]:
