@@ -162,5 +162,6 @@ def test_what_sshd_refuses_inside_match_stands_before_it() -> None:
     given = {**TRIXIE, "xs_accounts_old_laptops": True}
     before, _, inside = render(ACCOUNTS / "sshd.conf.j2", **given).partition("Match Group xs-learners")
     everywhere = {"HostKeyAlgorithms", "KexAlgorithms", "MaxStartups", "PerSourcePenaltyExemptList"}
+    everywhere |= {"PerSourceMaxStartups", "LoginGraceTime"}
     assert everywhere == set(re.findall(r"^(\w+)", before, re.MULTILINE))
     assert not everywhere & set(re.findall(r"^\s*(\w+)", inside, re.MULTILINE))
