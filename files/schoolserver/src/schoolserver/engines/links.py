@@ -12,14 +12,12 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from schoolserver import copying
 from schoolserver.engines import Kind
 
-_DEEPEST = 100  # directories in one another; a datastore has four, and each costs two descriptors
+_DEEPEST = 100  # directories in one another; a datastore has four, and each costs four descriptors
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -38,10 +36,12 @@ class Links:
     def take(self, incoming: Path, new: Path, previous: Path | None, kind: Kind) -> None:
         """Link what is as in `previous`, copy the rest; all of it is root's."""
         new.mkdir(0o755)
-        with ExitStack() as stack:
-            source, target = (stack.enter_context(_opened(None, str(path))) for path in (incoming, new))
-            before = stack.enter_context(_opened(None, str(previous))) if previous else None
-            _take(source, target, before, frozenset(kind.caches + kind.flags), 0)
+        opened = [os.open(path, _DIRECTORY) for path in (incoming, new, previous) if path is not None]
+        try:
+            source, target, *before = opened
+            _take(source, target, before[0] if before else None, frozenset(kind.caches + kind.flags), 0)
+        finally:
+            _close(opened)
 
     def remove(self, path: Path) -> None:
         """Remove the directory with all that is in it."""
@@ -56,34 +56,47 @@ class Links:
 
 
 def _take(source: int, target: int, before: int | None, leave_out: frozenset[str], depth: int) -> None:
-    known = _files(before) if before is not None else {}
-    for entry in _entries(source):
-        name = entry.name
-        if name in leave_out:
-            continue
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode):
-            old = known.get(name)
-            if old is None or before is None or not _same(old, status) or not _link(name, before, target):
-                _copy(name, source, target)
-        elif stat.S_ISDIR(status.st_mode):
-            if depth == _DEEPEST:
-                print(f"left out: {name!a}, more than {_DEEPEST} directories deep", file=sys.stderr, flush=True)
+    with os.scandir(source) as listing:
+        for entry in listing:
+            name = entry.name
+            if name in leave_out:
                 continue
-            os.mkdir(name, 0o755, dir_fd=target)
-            with ExitStack() as stack:
-                inner = stack.enter_context(_opened(source, name))
-                made = stack.enter_context(_opened(target, name))
-                _take(inner, made, _inside(before, name, stack), frozenset(), depth + 1)
-        elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-        # Pipes, sockets and devices hold nothing; rsync makes none of them here.
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                if before is None or not _is_as(status, name, before) or not _link(name, before, target):
+                    _copy(name, source, target)
+            elif stat.S_ISDIR(status.st_mode):
+                if depth == _DEEPEST:
+                    print(f"left out: {name!a}, more than {_DEEPEST} directories deep", file=sys.stderr, flush=True)
+                    continue
+                _take_directory(name, source, target, before, depth + 1)
+            elif stat.S_ISLNK(status.st_mode):
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            # Pipes, sockets and devices hold nothing; rsync makes none of them here.
     status = os.fstat(source)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _same(old: os.stat_result, new: os.stat_result) -> bool:
-    return (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns)
+def _take_directory(name: str, source: int, target: int, before: int | None, depth: int) -> None:
+    os.mkdir(name, 0o755, dir_fd=target)
+    opened = [os.open(name, _DIRECTORY, dir_fd=source)]
+    try:
+        opened.append(os.open(name, _DIRECTORY, dir_fd=target))
+        older = _open_if_there(name, before)
+        if older is not None:
+            opened.append(older)
+        _take(opened[0], opened[1], older, frozenset(), depth)
+    finally:
+        _close(opened)
+
+
+def _is_as(status: os.stat_result, name: str, before: int) -> bool:
+    """Say whether rsync would call the file unchanged since the one of this name in the snapshot before."""
+    try:
+        old = os.stat(name, dir_fd=before, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(old.st_mode) and (old.st_size, old.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def _link(name: str, before: int, target: int) -> bool:
@@ -106,24 +119,11 @@ def _copy(name: str, source: int, target: int) -> None:
     copying.copy(descriptor, name, status, inside=target)
 
 
-def _files(directory: int) -> dict[str, os.stat_result]:
-    return {entry.name: entry.stat(follow_symlinks=False) for entry in _entries(directory) if _is_file(entry)}
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False)
-
-
-def _entries(directory: int) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(directory) as listing:
-        yield from listing
-
-
-def _inside(directory: int | None, name: str, stack: ExitStack) -> int | None:
-    if directory is None:
+def _open_if_there(name: str, before: int | None) -> int | None:
+    if before is None:
         return None
     try:
-        return stack.enter_context(_opened(directory, name))
+        return os.open(name, _DIRECTORY, dir_fd=before)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -132,10 +132,6 @@ def _inside(directory: int | None, name: str, stack: ExitStack) -> int | None:
         raise
 
 
-@contextmanager
-def _opened(parent: int | None, name: str) -> Iterator[int]:
-    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
         os.close(descriptor)
