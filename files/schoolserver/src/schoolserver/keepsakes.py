@@ -65,7 +65,6 @@ def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync) -> N
         before, now = datastore.entries(tree / "datastore" / previous), datastore.entries(new)
         decision = decide(before, now)
         reasons = decision.pin
-        wanted = _without_returned(tree, kept, now)
         set_aside(tree, previous, sorted(decision.keepsakes), sync)
     except OSError as error:
         # A read error, a full disk, or more than we read: the pinned snapshot holds the same documents, at no cost.
@@ -75,6 +74,23 @@ def after_run(tree: Path, previous: str, new: Path, stamp: str, sync: Sync) -> N
             remove_leftovers(tree)
     for reason in reasons:
         wanted = pins.add(wanted, previous, reason, decision.documents, stamp)
+    if wanted != kept:
+        pins.write(tree, wanted)
+
+
+def release_returned(tree: Path, stamp: str) -> None:
+    """Release what after_run() pinned and what has come back with the snapshot `stamp`; raise OSError.
+
+    Only once that one has its name, on the disk: until then the pinned snapshot holds the last copies.
+    """
+    kept = _pins(tree, stamp)
+    if not any(pin.why & {KEEPSAKES, BULK_LOSS} for pin in kept.values()):
+        return
+    try:
+        now = datastore.entries(tree / "datastore" / stamp)
+    except OSError:
+        return  # what cannot be compared stays pinned
+    wanted = _without_returned(tree, kept, now)
     if wanted != kept:
         pins.write(tree, wanted)
 

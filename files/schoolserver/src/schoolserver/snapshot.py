@@ -161,6 +161,8 @@ def _take_locked(tree: Path, kind: Kind, now: datetime) -> str:
     if kind is DATASTORE:
         _point_latest(tree, stamp)
     engine.sync(tree)
+    if kind is DATASTORE:
+        keepsakes.release_returned(tree, stamp)
     return stamp
 
 
