@@ -310,7 +310,7 @@ def test_a_snapshot_against_cp_borg_and_restic(disk: Path, kind: str, tmp_path: 
     for name in ("borg", "restic"):
         figures.less("a snapshot, s", "snapshot", name, on_btrfs(80))
     figures.less("an unchanged day, MB", "unchanged MB", "cp -al unchanged MB", on_btrfs(80))
-    # On btrfs three doubled blocks of 16 kB are the least: its root, and the way to its owner. Each flag out takes more.
+    # On btrfs three doubled blocks of 16 kB are the least: its root, and the way to its owner; each flag takes more.
     figures.less("  if Sugar's flags stayed in it", "with flags MB", "cp -al unchanged MB", None)
     for name in ("borg", "restic"):
         figures.within("a school day, MB", "day MB", f"{name} MB", on_btrfs(1.3))
