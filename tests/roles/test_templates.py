@@ -161,7 +161,13 @@ def test_only_an_sshd_with_penalties_is_told_who_is_exempt_from_them() -> None:
 def test_what_sshd_refuses_inside_match_stands_before_it() -> None:
     given = {**TRIXIE, "xs_accounts_old_laptops": True}
     before, _, inside = render(ACCOUNTS / "sshd.conf.j2", **given).partition("Match Group xs-learners")
-    everywhere = {"HostKeyAlgorithms", "KexAlgorithms", "MaxStartups", "PerSourcePenaltyExemptList"}
-    everywhere |= {"PerSourceMaxStartups", "LoginGraceTime"}
+    ours = {"MaxStartups", "PerSourceMaxStartups", "PerSourceNetBlockSize", "LoginGraceTime"}
+    everywhere = {"HostKeyAlgorithms", "KexAlgorithms", "PerSourcePenaltyExemptList"} | ours
     assert everywhere == set(re.findall(r"^(\w+)", before, re.MULTILINE))
     assert not everywhere & set(re.findall(r"^\s*(\w+)", inside, re.MULTILINE))
+
+
+def test_one_address_cannot_take_all_that_sshd_answers_before_a_login() -> None:
+    text = render(ACCOUNTS / "sshd.conf.j2", **BOOKWORM)
+    most, one = (re.findall(rf"^{key} (\d+)", text, re.MULTILINE) for key in ("MaxStartups", "PerSourceMaxStartups"))
+    assert int(one[0]) * 2 <= int(most[0])

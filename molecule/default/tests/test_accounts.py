@@ -116,7 +116,7 @@ def test_one_laptops_wrong_key_does_not_close_the_door_on_its_neighbours(
 
 
 def test_a_class_that_is_switched_on_together_is_not_dropped(host: Host) -> None:
-    assert sshd(host, "root")["maxstartups"] == "400:30:600"
+    assert sshd(host, "root")["maxstartups"] == "200:30:400"
 
 
 def test_the_technicians_key_still_opens_the_machine(host: Host) -> None:
