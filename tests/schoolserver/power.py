@@ -133,7 +133,7 @@ class Disk:
 
     def _take_apart(self) -> None:
         try:
-            if self.root.is_mount():
+            if _is_mounted(self.root):
                 _run("umount", self.root)
             # The loop device lets go of its file a moment after the file system has let go of it.
             _until(lambda: not _is_mounted(self._fuse) or _succeeds("umount", self._fuse), "the loop device stays")
@@ -152,7 +152,7 @@ def _is_mounted(place: Path) -> bool:
     try:
         return place.is_mount()
     except OSError:
-        return True  # not connected: what is left of nbdfuse when its process has ended
+        return True  # what is left of nbdfuse when its process has ended, or of an xfs without its disk
 
 
 def _run(*command: str | Path) -> None:
