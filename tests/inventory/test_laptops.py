@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inventory of laptops, from what school servers answer; asked over ssh it is in molecule/default."""
+"""The inventory of laptops, from what school servers answer; asked over ssh it is in molecule/identity."""
 
 from __future__ import annotations
 

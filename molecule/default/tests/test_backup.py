@@ -30,18 +30,29 @@ def files(directory: Path) -> dict[str, str]:
     }
 
 
+def register(address: str, serial: str, key: Path, kind: str) -> Any:
+    """Return what the school server answers to a laptop with a new key of `kind`, written to `key`."""
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", key], check=True)
+    public = key.with_suffix(".key.pub").read_text(encoding="utf-8").split()[1]
+    machine = "5dd1a5d0-7f2d-4c2a-9a5c-0a9d3c0b6a15"
+    return xmlrpc.client.ServerProxy(f"http://{address}:8080/").register(serial, "Chandra", machine, public)
+
+
 @pytest.fixture(scope="module")
 def rsync(address: str, ssh: list[str], takes_dsa: bool, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The rsync of a laptop that has registered: the oldest kind of laptop that the host takes."""
     key = tmp_path_factory.mktemp("laptop") / "owner.key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "dsa" if takes_dsa else "ed25519", "-N", "", "-f", key], check=True)
-    public = key.with_suffix(".key.pub").read_text(encoding="utf-8").split()[1]
-    answer = xmlrpc.client.ServerProxy(f"http://{address}:8080/").register(
-        SERIAL, "Chandra", "5dd1a5d0-7f2d-4c2a-9a5c-0a9d3c0b6a15", public
-    )
-    assert isinstance(answer, dict)
+    answer = register(address, SERIAL, key, "dsa" if takes_dsa else "ed25519")
     assert answer["success"] == "OK", answer
     return ["rsync", "-zrlt", "-e", shlex.join([*ssh, *(OLD if takes_dsa else ()), "-i", str(key), "-l", SERIAL])]
+
+
+def test_a_dsa_key_that_sshd_would_turn_away_is_refused_in_words(address: str, takes_dsa: bool, tmp_path: Path) -> None:
+    answer = register(address, "SHC0000000D", tmp_path / "owner.key", "dsa")
+    if takes_dsa:
+        assert answer["success"] == "OK"
+    else:
+        assert "of the old kind, DSA" in answer["error"]
 
 
 def test_a_backup_becomes_a_snapshot_and_comes_back(
