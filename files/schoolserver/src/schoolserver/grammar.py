@@ -51,6 +51,7 @@ VERBS = ("status", "history", "ticket")
 DESTINATIONS = ("datastore-current", "power-logs", "documents")
 _COMPLETION = "/var/lib/ds-backup/completion/"
 _LONGEST = 300  # the longest real command has 130 characters
+_LONGEST_SHOWN = 120
 
 # rsync's letters: each once, then the laptop's capabilities, which switch on nothing by themselves.
 _LETTERS = re.compile(r"-(?P<letters>[ltrzv]+)e\.[A-Za-z]{0,20}", re.ASCII)
@@ -178,4 +179,5 @@ def _without_slash(path: str) -> tuple[str, str]:
 
 def shown(text: str) -> str:
     """Return `text` as it may be written on a terminal or into a log: one line of ASCII, not long."""
-    return ascii(text[:60])
+    safe = ascii(text[:60])
+    return safe if len(safe) <= _LONGEST_SHOWN else f"{safe[:_LONGEST_SHOWN]}..."  # ten signs stand for some letters
