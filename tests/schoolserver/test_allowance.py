@@ -34,6 +34,17 @@ def test_names_of_any_kind_and_the_bytes_of_files_are_counted(tmp_path: Path) ->
     assert 10**12 + 1000 < usage.bytes < 10**12 + 100_000, "a hole counts: who reads it back needs the room"
 
 
+def test_room_that_is_taken_beyond_the_end_of_a_file_counts(tmp_path: Path) -> None:
+    # A program in rsync's place can ask the kernel for it (FALLOC_FL_KEEP_SIZE); the file stays empty to look at.
+    file = tmp_path / "empty"
+    file.touch()
+    done = subprocess.run(["fallocate", "--keep-size", "--length=8M", file], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("this file system gives no such room")
+    assert file.stat().st_size == 0
+    assert counted(tmp_path).bytes >= 8 << 20
+
+
 def test_several_places_count_together_and_one_that_is_not_there_is_empty(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -97,7 +97,7 @@ def ground() -> Iterator[Ground]:
     """sshd on a high port of loopback, whose two keys start the same rsync."""
     if os.geteuid() != 0:
         pytest.skip("only root can become a learner")
-    sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if missing := [one for one in ("bwrap", "rsync", "ssh") if shutil.which(one) is None] + ([] if sshd else ["sshd"]):
         pytest.skip(f"not installed: {', '.join(missing)}")
     assert sshd
@@ -118,12 +118,10 @@ def ground() -> Iterator[Ground]:
             school.write_document(top / "journal", school.uid(number))
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", top / "host"], check=True)
         lines = []
-        # The unconfined one does what the gate does for completeness' sake as well, or nothing would be compared.
-        for number, wanted in enumerate((f"cd {tree} && exec {PUSH} -p --chmod=D755,F644", f"{top}/gate")):
+        # The unconfined one receives as the gate does: else two different things would be compared.
+        bare = PUSH.replace(" . ", " -p --chmod=D755,F644 . ")
+        for number, start in enumerate((f"cd {tree} && exec {bare}", f"{top}/gate")):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", top / str(number)], check=True)
-            start = wanted.replace(
-                " . datastore-current -p --chmod=D755,F644", " -p --chmod=D755,F644 . datastore-current"
-            )
             lines.append(f'restrict,command="{start}" {(top / f"{number}.pub").read_text()}')
         (top / "keys").write_text("".join(lines))
         (top / "sshd").write_text(SSHD.format(port=port, top=top))

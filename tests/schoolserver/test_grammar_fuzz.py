@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The grammar under fuzz: real commands, mutated by seed. What it accepts is known and harmless to rsync.
+"""The grammar under fuzz: real commands, mutated by seed. What is accepted is known word for word, and harmless.
 
 The oracle for "harmless" is rsync's own table of options, as its parser (popt) reads words: short letters in a bundle,
 `-e` with the rest of its word, long options with a value behind `=`.
@@ -35,8 +35,9 @@ PIECES = [
     *(f"-{word}" for word in grammar.ATTACKS if len(word) == 1), *(f"{word}=/x" for word in grammar.ATTACKS),
     "", " ", ".", "..", "/", "//", "-", "--", "-e", "-e.", "=", "*", "~", "../", "/etc/passwd", "\n", "\r", "\0", "\t",
     ";", "&&", "|", "$(id)", "`id`", "'", '"', "\\", "%00", "%2e%2e", "\u00a0", "\u200b", "．", "ｒ", "ſ", "ı", "é",
-    "٣", "\ud800", "0", "-1", "999", "1000", "--timeout", "--timeout=0", "--no-", "--del", "--part", "--s",
-    "-M--daemon", "@", ":", "::x",
+    "٣", "\ud800",
+    "0", "-1", "999", "1000", "--timeout", "--timeout=0", "--no-", "--del", "--part", "--s", "-M--daemon", "@",
+    ":", "::x",
 ]  # fmt: skip
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=,;:+ "
 FEW, MANY, SEED = 5_000, 1_000_000, 20261126
@@ -56,7 +57,7 @@ PATHS = re.compile(
 
 
 def popt(words: list[str]) -> tuple[dict[str, str | None], list[str]]:
-    """Return {option: value} and the other arguments, as rsync's parser takes `words`; fail on what is strange."""
+    """Return {option: value} and the rest of the arguments, as rsync's parser takes `words`; fail on the strange."""
     options: dict[str, str | None] = {}
     rest: list[str] = []
     queue = list(words)

@@ -116,20 +116,16 @@ class Eve:
         return self.say(command, script.encode())
 
     def mangled(
-        self, source: Path, target: str, *options: str, swaps: dict[bytes, bytes]
+        self, source: Path, target: str, *options: str, swaps: dict[bytes, bytes], pause: float = 0
     ) -> subprocess.CompletedProcess[str]:
-        """Push `source` to `target` with a real rsync, each key of `swaps` replaced in what it sends; same lengths."""
+        """Push `source` to `target` with a real rsync, each key of `swaps` replaced in what it sends; same lengths.
+
+        A `pause` in seconds after each 64 kB makes a slow cable.
+        """
         words = [f"{old.hex()}:{new.hex()}" for old, new in swaps.items()]
-        shell = [sys.executable, str(_MANGLE), *words, "--", *self.laptop._ssh()]
-        command = [
-            RSYNC[0],
-            "--timeout=4",
-            *options,
-            "-e",
-            shlex.join(shell),
-            f"{source}/",
-            f"{self.laptop.server}:{target}",
-        ]
+        shell = [sys.executable, str(_MANGLE), str(pause), *words, "--", *self.laptop._ssh()]
+        command = [RSYNC[0], "--timeout=4", *options, "-e", shlex.join(shell), f"{source}/",
+                   f"{self.laptop.server}:{target}"]  # fmt: skip
         return subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False
         )

@@ -137,13 +137,16 @@ ATTEMPTS = {
         "struct.pack('Q', 256) + bytes(4032)))"
     ),
     "btrfs resize: the library smaller": (
-        "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x50009403, bytearray(struct.pack('q', 0) + b'1:1g'.ljust(4088, b'\\0')))"
+        "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x50009403, "
+        "bytearray(struct.pack('q', 0) + b'1:1g'.ljust(4088, b'\\0')))"
     ),
     "btrfs balance: the disk busy for hours": "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x5000940C, bytearray(4096))",
     "btrfs scrub: the disk busy for hours": "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0xC400941B, bytearray(1024))",
     "trim: the disk busy": "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0xC0185879, bytearray(24))",
     "freeze: nobody writes any more": "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0xC0045877, 0)",
-    "quotas on: every deletion slow": "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0xC0109428, bytearray(struct.pack('QQ', 1, 0)))",
+    "quotas on: every deletion slow": (
+        "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0xC0109428, bytearray(struct.pack('QQ', 1, 0)))"
+    ),
     "the abstract socket of a place: another's place": 'connect(socket.AF_UNIX, "\\0xs-place-0")',
     "the snapshot part's socket: another's tree in the report": 'connect(socket.AF_UNIX, "/run/xs/snapshot")',
     "that socket through a link: another's tree in the report": (
@@ -156,7 +159,7 @@ ATTEMPTS = {
     "another host: the school's network": 'connect(socket.AF_INET, ("192.0.2.1", 80))',
     "IPv6 loopback: a filter that knows IPv4 only": 'connect(socket.AF_INET6, ("::1", 22))',
     "DNS: words out of the school": "connect(socket.AF_INET, (ADDRESS, 53), socket.SOCK_DGRAM)",
-    "broadcast: a service of hers for the school": 'connect(socket.AF_INET, ("255.255.255.255", 67), socket.SOCK_DGRAM)',
+    "broadcast: a service of hers": 'connect(socket.AF_INET, ("255.255.255.255", 67), socket.SOCK_DGRAM)',
     "ping: whether a host is there": "connect(socket.AF_INET, ('127.0.0.1', 1), socket.SOCK_RAW)",
     "a packet socket: others' traffic": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)",
     "vsock: the machine below the machine": "connect(socket.AF_VSOCK, (2, 22))",
@@ -231,7 +234,8 @@ def capabilities(number):
     return list(data)
 NAMESPACES = {"user": 0x10000000, "mount": 0x20000, "network": 0x40000000, "pid": 0x20000000, "ipc": 0x08000000,
               "uts": 0x04000000, "cgroup": 0x02000000, "time": 0x80}
-limits = {name[7:]: resource.getrlimit(getattr(resource, name))[1] for name in dir(resource) if name.startswith("RLIMIT_")}
+LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+limits = {name[7:]: resource.getrlimit(getattr(resource, name))[1] for name in LIMITS}
 print(json.dumps({
     "root": sorted(os.listdir("/")),
     "what is mounted": mounts(),

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import testinfra
 
-pytest.register_assert_rewrite("laptop", "server", "ground", "guard", "eve")
+pytest.register_assert_rewrite("laptop", "server", "ground", "eve", "siege")
 
 import network
 from eve import Answer, Eve, refused
 from ground import Ground
-from guard import LAB, SECRET, Guard, Refuse, hostile_rsync
 from laptop import Laptop, new_serial
+from siege import LAB, SECRET, Guard, Refuse, hostile_rsync, with_history
 
 
 @pytest.fixture(scope="session")
@@ -46,18 +46,6 @@ def laptops(server: Ground) -> Callable[[str], Laptop]:
     return make
 
 
-def with_history(laptop: Laptop, text: str) -> str:
-    """Give `laptop` three documents that say `text`, two snapshots and a keepsake; return the uid of that."""
-    assert laptop.register()["success"] == "OK"
-    names = [laptop.write(text) for _ in range(3)]
-    for name in names:
-        (laptop.datastore / name[:2] / name / "data").write_text(f"{text}\n" * 1000)
-    laptop.back_up()
-    laptop.delete(names[0])
-    laptop.back_up()
-    return names[0]
-
-
 @pytest.fixture(scope="module")
 def jim(laptops: Callable[[str], Laptop]) -> Laptop:
     """A child with documents, snapshots and a keepsake, all of which Eve would like to read, change or delete."""
@@ -68,7 +56,7 @@ def jim(laptops: Callable[[str], Laptop]) -> Laptop:
 
 @pytest.fixture(scope="module")
 def eve(laptops: Callable[[str], Laptop], server: Ground) -> Iterator[Eve]:
-    """A registered laptop in hostile hands, with a history of its own; another for each group, as 24 runs a day count."""
+    """A registered laptop in hostile hands, with a history; another one for each group: only 24 runs a day count."""
     laptop = laptops("Eve")
     kept = with_history(laptop, "Eve was here")
     eve = Eve(laptop, server.uid_of(laptop.serial), server.stamps(laptop.serial), kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from guard import Refuse
+from siege import Refuse
 
 JIMS = "SHC12345678"
 PUSH = "rsync --server -ltrze.iLs --timeout=160 --delete --partial . datastore-current"

@@ -16,8 +16,8 @@ import pytest
 
 from eve import PUSH, Eve
 from ground import Ground
-from guard import Guard
 from laptop import Laptop
+from siege import Guard
 
 HALF_OPEN, AT_ONCE = 300, 200
 DROP_IN = "/etc/ssh/sshd_config.d/00-impatient.conf"
@@ -94,8 +94,11 @@ def test_twenty_tries_with_a_wrong_key_lock_nobody_out(eve: Eve, jim: Laptop, se
 def impatient(server: Ground, guard: Guard) -> Iterator[None]:
     """An sshd that waits for seconds where a school's waits for minutes."""
     server.run(f"printf '{IMPATIENT}' >{DROP_IN} && sshd -t && systemctl reload ssh && sleep 1")
+    guard.renew()
     yield
+    guard.check()
     server.run(f"rm {DROP_IN} && systemctl reload ssh && sleep 1")
+    guard.renew()
 
 
 def ends_within(connection: socket.socket, seconds: float) -> bool:
@@ -149,6 +152,7 @@ def test_a_session_without_a_command_is_ended_for_two_processes_held(impatient: 
 
 def test_a_laptop_whose_lid_was_closed_gives_its_place_back(impatient: None, eve: Eve, server: Ground) -> None:
     """A place held by who does not answer any more."""
+    eve.hang_up()
     command = [*eve.laptop._ssh(), eve.laptop.server, PUSH]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
         try:
@@ -221,19 +225,21 @@ def test_a_third_session_of_hers_finds_no_place(server: Ground, eve: Eve) -> Non
 
 @pytest.mark.xfail(
     strict=True,
-    reason="places are counted for each tree, and whoever makes keys has many trees: four laptops of Eve's invention, two "
-    "sessions each, hold all eight for as long as a session may take",
+    reason="places are counted for each tree, and whoever makes keys has many trees: four laptops of Eve's invention, "
+    "two sessions each, hold all eight for as long as a session may take",
 )
 def test_many_laptops_of_hers_do_not_take_all_places(
-    server: Ground, laptops: Callable[[str], Laptop], eve: Eve, jim: Laptop
+    laptops: Callable[[str], Laptop], eve: Eve, jim: Laptop, guard: Guard
 ) -> None:
     eve.hang_up()
+    guard.check()
     others = [laptops("Eve again") for _ in range(4)]
     for other in others:
         other.address = eve.laptop.address
         assert other.register()["success"] == "OK"
         other.write("One")
         other.back_up()
+    guard.renew()
     with ExitStack() as held:
         for other in others:
             for _ in range(2):
@@ -259,11 +265,11 @@ def test_more_bytes_than_a_learner_may_have_are_stopped_and_deleting_helps(
         server.mark()
         assert "more than 20 MB came from this laptop: delete what is not needed" in sent_by(eve, tmp_path)
         server.told("more than 20 MB", of="xs-gate")
-        guard.serve()
         for film in tmp_path.iterdir():
             film.unlink()
         sent_by(eve, tmp_path)
         assert sent_by(eve, tmp_path) == ""
+    guard.serve()
 
 
 def test_a_disk_that_she_fills_stops_her_before_it_is_full_and_jim_after_she_deletes_is_served(
@@ -272,17 +278,19 @@ def test_a_disk_that_she_fills_stops_her_before_it_is_full_and_jim_after_she_del
     """Nobody's backup, everybody's history: a full disk."""
     eve.hang_up()
     free = int(server.run("df --block-size=1 --output=avail /library").split()[-1])
-    server.run(f"fallocate --length={free - 350_000_000} /library/ballast")
+    server.run(f"fallocate --length={free - 270_000_000} /library/ballast")
     try:
         source = tmp_path / "films"
         source.mkdir()
-        for number in range(80):
+        for number in range(50):
             (source / f"film{number}").write_bytes(os.urandom(5_000_000))
         stamps = server.stamps(jim.serial)
         history = server.history(jim.serial, stamps)
         server.mark()
-        assert "more than the school server has room for" in sent_by(eve, source) or "is full" in sent_by(eve, source)
-        server.told("room for|is full", of="xs-gate")
+        # As fast as a cable brings it: the room is looked at once a second.
+        said = eve.mangled(source, "documents", "-rlt", swaps={}, pause=0.002).stderr
+        assert "more than the school server has room for came from this laptop" in said
+        server.told("more than the school server has room for", of="xs-gate")
         used = int(server.run("df --output=pcent /library").split()[-1].rstrip("%"))
         assert 89 <= used <= 98
         assert server.failed_units() == []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A layer is taken away, and what still holds is tried: the table in docs/threat-model.md, word for word.
 
-Two attackers each time: Eve with her key, and Eve whose program stands in rsync's place (a bug of rsync's that she uses).
+Two attackers each time: Eve with her key, and Eve whose program stands in rsync's place (a bug that she uses).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,8 @@ import pytest
 import inside
 from eve import PUSH, Eve
 from ground import Ground
-from guard import HOSTILE, SECRET, hostile_rsync
 from laptop import Laptop
+from siege import HOSTILE, SECRET, hostile_rsync
 
 TABLE = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "docs/threat-model.md")
 GOALS = ("reading others", "writing history", "the network", "a shell")
@@ -151,7 +151,7 @@ def no_firewall(ways: Ways) -> Iterator[None]:
         ways.server.run("systemctl restart schoolserver-firewall.service && nft list table inet xs >/dev/null")
 
 
-LAYERS: dict[str, Callable[[Ways], object]] = {
+LAYERS: dict[str, Callable[[Ways], AbstractContextManager[None]]] = {
     "none": nothing,
     "the key line's `restrict,command`": plain_key_line,
     "sshd's rules for laptops": plain_sshd,
@@ -176,9 +176,11 @@ def with_her_key(ways: Ways) -> dict[str, bool]:
         heard += said.out.encode()
     stolen = eve.laptop.home / "stolen"
     heard += b"".join(file.read_bytes() for file in stolen.rglob("*") if file.is_file()) if stolen.exists() else b""
-    for words in ((), ("--inplace",), ("--append",), ("--delete",)):
-        for path in (f"datastore/{stamps[0]}", "datastore", f"keepsakes/{eve.kept}/{stamps[0]}"):
-            eve.laptop._rsync(*words, "--timeout=5", f"{eve.laptop.datastore}/", f"{eve.laptop.server}:{path}")
+    for words, path in (
+        ((), f"datastore/{stamps[0]}"), (("--inplace",), f"datastore/{stamps[0]}"), (("--delete",), "datastore"),
+        (("--append",), f"keepsakes/{eve.kept}/{stamps[0]}"),
+    ):  # fmt: skip
+        eve.laptop._rsync(*words, "--timeout=5", f"{eve.laptop.datastore}/", f"{eve.laptop.server}:{path}")
     shells = b""
     for command in ("id", "sh -c id", "bash -c id", f"gate {jim.serial}", ""):
         shells += eve.say(command).out
@@ -213,8 +215,8 @@ def has_terminal(eve: Eve) -> bool:
 TRIES = """
 said = {}
 said["reading others"] = attempt(lambda: [read(f"{JIM}/datastore-latest/{name}") for name in NAMES])[:4] == "done"
-for how in (lambda: write(FILE), lambda: os.unlink(FILE), lambda: os.chmod(SNAP, 0), lambda: os.rename(SNAP, SNAP + "x"),
-            lambda: write(KEPT), lambda: os.unlink(KEPT),
+for how in (lambda: write(FILE), lambda: os.unlink(FILE), lambda: os.chmod(SNAP, 0),
+            lambda: os.rename(SNAP, SNAP + "x"), lambda: write(KEPT), lambda: os.unlink(KEPT),
             lambda: fcntl.ioctl(os.open(SNAP, os.O_RDONLY), 0x4008941A, bytearray(struct.pack("Q", 0)))):
     attempt(how)
 said["the network"] = any(attempt(lambda: connect(socket.AF_INET, (host, port)))[:4] == "done"
@@ -225,7 +227,7 @@ print(json.dumps(said))
 
 
 def with_an_owned_rsync(ways: Ways) -> dict[str, bool]:
-    """Return what Eve cannot do from rsync's place. `a shell` is any program that sees the server, not only the jail."""
+    """Return what Eve cannot do from rsync's place. `a shell` is any program that sees more than the jail."""
     server, eve, jim = ways.server, ways.eve, ways.jim
     top, stamps = f"/library/users/{eve.laptop.serial}", server.stamps(eve.laptop.serial)
     before = server.history(eve.laptop.serial, stamps)
@@ -275,7 +277,7 @@ def test_without_a_layer_what_the_threat_model_says_still_holds(
     ways = Ways(server, eve, jim)
     eve.hang_up()
     with ExitStack() as without:
-        without.enter_context(LAYERS[layer](ways))  # type: ignore[arg-type]
+        without.enter_context(LAYERS[layer](ways))
         try:
             found = ATTACKERS[attacker](ways)
         finally:

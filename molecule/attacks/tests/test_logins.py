@@ -122,9 +122,8 @@ def ssh(eve: Eve, *options: str, name: str, key: Path) -> subprocess.CompletedPr
 
 def test_a_certificate_of_her_own_authority_does_not_open_jims_login(eve: Eve, jim: Laptop, tmp_path: Path) -> None:
     for name in ("ca", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
-    who = f"{jim.serial},root"
-    sign = ["ssh-keygen", "-q", "-s", str(tmp_path / "ca"), "-I", "jim", "-n", who, str(tmp_path / "key.pub")]
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    sign = ["ssh-keygen", "-q", "-s", f"{tmp_path}/ca", "-I", "jim", "-n", f"{jim.serial},root", f"{tmp_path}/key.pub"]
     subprocess.run(sign, check=True)
     for name in (jim.serial, "root"):
         done = ssh(eve, "-o", f"CertificateFile={tmp_path}/key-cert.pub", name=name, key=tmp_path / "key")
@@ -153,7 +152,7 @@ def test_her_host_does_not_vouch_for_jim(eve: Eve, jim: Laptop) -> None:
 def test_a_file_that_logins_read_at_home_is_none_in_the_tree(
     eve: Eve, server: Ground, tmp_path: Path, name: str
 ) -> None:
-    """A second key line without the gate, a program at login, an environment: wherever she can write, it is not home."""
+    """A key line without the gate, a program at login, an environment: wherever she can write, it is not home."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     text = (tmp_path / "key.pub").read_text() if "keys" in name else "PATH=/x\ntouch /tmp/xs-was-here\n"
     for top in ("datastore-current", "documents", "power-logs"):
@@ -177,7 +176,8 @@ def attempt(what):
     except OSError as error:
         return error.strerror
     return "done"
-said = {"file": attempt(lambda: open(HOME + "/.pam_environment", "w")), "directory": attempt(lambda: os.mkdir(HOME + "/.ssh"))}
+said = {"file": attempt(lambda: open(HOME + "/.pam_environment", "w"))}
+said["directory"] = attempt(lambda: os.mkdir(HOME + "/.ssh"))
 """
 
 

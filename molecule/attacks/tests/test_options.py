@@ -12,8 +12,8 @@ import pytest
 
 from eve import Eve, refused
 from ground import Ground
-from guard import Refuse
 from schoolserver.grammar import ATTACKS
+from siege import Refuse
 
 PUSH = "rsync --server -ltrze.iLs {} . datastore-current"
 PULL = "rsync --server --sender -ltre.iLs {} . datastore-latest/"

@@ -21,8 +21,8 @@ import pytest
 import inside
 from eve import Eve
 from ground import Ground
-from guard import Guard
 from laptop import Laptop
+from siege import Guard
 
 ASK = """
 import json, socket
@@ -45,10 +45,11 @@ def asked(server: Ground, eve: Eve, name: str, request: object) -> dict[str, Any
     return server.attempt(eve.uid, ASK, NAME=name, REQUEST=request)
 
 
+DENIED = "Permission denied"
 REQUESTS: dict[str, tuple[str, object, str]] = {
-    "a place in Jim's name: his run held up": ("place", {"tree": "{jim}", "last": False, "address": "10.0.0.1"}, "does not know"),
-    "the end of Jim's run: his lease given away": ("place", {"tree": "{jim}", "last": True, "address": ""}, "does not know"),
-    "a snapshot of Jim's unfinished run: half a backup final": ("snapshot", {"tree": "{jim}"}, "another learner's tree"),
+    "a place in Jim's name: his run held up": ("place", {"tree": "{jim}", "last": False}, "does not know"),
+    "the end of Jim's run: his lease lost": ("place", {"tree": "{jim}", "last": True}, "does not know"),
+    "a snapshot of Jim's unfinished run: half a run final": ("snapshot", {"tree": "{jim}"}, "another learner's tree"),
     "a ticket for Jim's page: his documents": ("ticket", {"tree": "{jim}"}, "another learner's tree|no tree|not"),
     "a place in a way up: another file": ("place", {"tree": "../{jim}"}, "does not know"),
     "a snapshot of a way up: another directory, by root": ("snapshot", {"tree": "../users/{jim}"}, "no tree is called"),
@@ -59,9 +60,9 @@ REQUESTS: dict[str, tuple[str, object, str]] = {
     "a ticket with a line break: a header of hers": ("ticket", {"tree": "{eve}\r\nSet-Cookie: x"}, "."),
     "a ticket of nothing: a crash of the page": ("ticket", {}, "."),
     "a uid in the request: root's rights": ("snapshot", {"tree": "{jim}", "uid": 0}, "another learner's tree"),
-    "a registration past the rules: an account": ("registrar", {"op": "register", "serial": "SHC00000099"}, "Permission denied"),
-    "the front's own socket: permission in any address's name": ("permission", b"GET / HTTP/1.0\r\n\r\n", "Permission denied"),
-    "the page's own socket: a page without a ticket": ("journal", b"GET /journal/ HTTP/1.0\r\n\r\n", "Permission denied"),
+    "a registration past the rules: an account": ("registrar", {"op": "register", "serial": "SHC00000099"}, DENIED),
+    "the front's own socket: permission in any name": ("permission", b"GET / HTTP/1.0\r\n\r\n", DENIED),
+    "the page's own socket: a page without a ticket": ("journal", b"GET /journal/ HTTP/1.0\r\n\r\n", DENIED),
     "a line without end: the part's memory": ("snapshot", b"x" * 100_000, "nothing|Broken pipe|reset"),
     "nested brackets: the part's stack": ("snapshot", b"[" * 60_000 + b"\n", "nothing|Broken pipe|reset"),
     "no JSON: a crash of the part": ("place", b"\xff\xfe\x00\n", "nothing|Broken pipe|reset"),
@@ -69,10 +70,9 @@ REQUESTS: dict[str, tuple[str, object, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "request_", "answer"), REQUESTS.values(), ids=REQUESTS)
-def test_the_parts_know_who_asks(
-    server: Ground, eve: Eve, jim: Laptop, name: str, request_: object, answer: str
-) -> None:
+@pytest.mark.parametrize("what", REQUESTS.values(), ids=REQUESTS)
+def test_the_parts_know_who_asks(server: Ground, eve: Eve, jim: Laptop, what: tuple[str, object, str]) -> None:
+    name, request_, answer = what
     if isinstance(request_, dict):
         request_ = json.loads(json.dumps(request_).replace("{jim}", jim.serial).replace("{eve}", eve.laptop.serial))
     said = asked(server, eve, name, request_)
@@ -200,9 +200,7 @@ def test_places_that_she_holds_outside_cost_nobody_one_while_the_permission_part
     start = f"systemd-run --quiet --unit=hers --collect --uid={eve.uid} /usr/bin/python3 -IS -c"
     server.run(f"{start} {shlex.quote(script)}")
     try:
-        server.run(
-            "for i in $(seq 50); do ss -xl | grep -q xs-place-3 && break; sleep .1; done; ss -xa | grep xs-place-3 || true"
-        )
+        server.run("for i in $(seq 50); do ss --all --unix | grep -q xs-place-3 && exit; sleep .1; done; exit 1")
         guard.serve()
     finally:
         server.run("systemctl stop hers")

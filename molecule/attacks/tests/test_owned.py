@@ -18,8 +18,8 @@ import pytest
 import inside
 from eve import Eve
 from ground import Ground
-from guard import LAB, SECRET
 from laptop import Laptop
+from siege import LAB, SECRET
 
 pytestmark = pytest.mark.usefixtures("owned")
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("owned")
 def named(eve: Eve, jim: Laptop, script: str, **more: object) -> str:
     """Return `script` with what it must know before it."""
     names = {
-        "OWN": "/datastore-current", "JIM": f"/library/users/{jim.serial}", "ADDRESS": eve.laptop.server, "GATE": 0, **more
+        "OWN": "/datastore-current", "JIM": f"/library/users/{jim.serial}", "ADDRESS": eve.laptop.server, "GATE": 0,
+        **more,
     }  # fmt: skip
     return "".join(f"{name} = {value!r}\n" for name, value in names.items()) + inside.START + script
 
@@ -300,6 +301,28 @@ for name in ("index", "checksums"):
     assert server.run(f"find {place} -name file; find {place} -maxdepth 1 -type l -name '[ic]*'") == ""
     assert server.run("find /etc -maxdepth 1 -newermt '-5 minutes' -name file") == ""
     served_without_rsync(jim, server)
+
+
+def test_room_that_she_takes_beyond_the_end_of_files_counts_as_hers(eve: Eve, jim: Laptop, server: Ground) -> None:
+    """Everybody's disk, in files that look empty."""
+    script = named(
+        eve,
+        jim,
+        """
+for number in range(10):
+    with open(f"/documents/taken{number}", "wb") as file:
+        call(285, file.fileno(), 1, 0, 10_000_000)  # fallocate, FALLOC_FL_KEEP_SIZE
+time.sleep(30)
+""",
+    )
+    with server.settings(learner_bytes=50_000_000):
+        server.mark()
+        said = eve.owned(script, "rsync --server -ltre.i . documents")
+        assert said.exit == 126, said
+        assert b"more than 50 MB came from this laptop" in said.err
+        server.told("more than 50 MB", of="xs-gate")
+    assert eve.owned("import os\nfor name in os.listdir('/documents'): os.unlink('/documents/' + name)",
+                     "rsync --server -ltre.i . documents").exit in (0, 126)  # fmt: skip
 
 
 def test_nothing_of_jims_came_out(eve: Eve, server: Ground, jim: Laptop) -> None:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from eve import Eve, refused
 from ground import Ground
-from guard import SECRET, Refuse
 from laptop import Laptop
+from siege import SECRET, Refuse
 
 PULL = "rsync --server --sender -ltre.iLs . {}"
 PUSH = "rsync --server -ltrze.iLs --delete . {}"
@@ -125,34 +127,33 @@ FLAGS = {
 }
 
 
-def fill(path: str, server: Ground, jim: Laptop, eve: Eve, kept: str) -> str:
-    """Return `path` with the names of those who are there."""
+Fill = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def fill(server: Ground, jim: Laptop, eve: Eve, kept: str) -> Fill:
+    """`fill(path)` is that path with the names of those who are there."""
     wide = "".join(chr(ord(one) + 0xFEE0) for one in jim.serial)
-    return path.format(
-        jim=jim.serial, eve=eve.laptop.serial, stamp=server.stamps(jim.serial)[-1], kept=kept, own=eve.stamps[0],
-        own_kept=f"keepsakes/{eve.kept}/{eve.stamps[0]}", jim_small=jim.serial.lower(), jim_wide=wide,
-    )  # fmt: skip
+    names = {
+        "jim": jim.serial, "jim_small": jim.serial.lower(), "jim_wide": wide, "stamp": server.stamps(jim.serial)[-1],
+        "kept": kept, "eve": eve.laptop.serial, "own": eve.stamps[0], "own_kept": f"keepsakes/{eve.kept}/{eve.stamps[0]}",
+    }  # fmt: skip
+    return lambda path: path.format(**names)
 
 
 @pytest.mark.parametrize("path", READ.values(), ids=READ)
-def test_a_path_that_is_not_hers_to_read_is_refused(
-    refuse: Refuse, server: Ground, jim: Laptop, eve: Eve, kept: str, path: str
-) -> None:
-    assert refuse(PULL.format(fill(path, server, jim, eve, kept)))
+def test_a_path_that_is_not_hers_to_read_is_refused(refuse: Refuse, fill: Fill, path: str) -> None:
+    assert refuse(PULL.format(fill(path)))
 
 
 @pytest.mark.parametrize("path", WRITTEN.values(), ids=WRITTEN)
-def test_a_path_that_is_not_hers_to_write_is_refused(
-    refuse: Refuse, server: Ground, jim: Laptop, eve: Eve, kept: str, path: str
-) -> None:
-    assert refuse(PUSH.format(fill(path, server, jim, eve, kept)))
+def test_a_path_that_is_not_hers_to_write_is_refused(refuse: Refuse, fill: Fill, path: str) -> None:
+    assert refuse(PUSH.format(fill(path)))
 
 
 @pytest.mark.parametrize("path", FLAGS.values(), ids=FLAGS)
-def test_a_flag_that_is_none_is_refused(
-    refuse: Refuse, server: Ground, jim: Laptop, eve: Eve, kept: str, path: str
-) -> None:
-    assert refuse(FLAG.format(fill(path, server, jim, eve, kept)))
+def test_a_flag_that_is_none_is_refused(refuse: Refuse, fill: Fill, path: str) -> None:
+    assert refuse(FLAG.format(fill(path)))
 
 
 def test_jims_snapshot_through_trees_is_refused_as_no_tree_of_hers_for_his_documents(

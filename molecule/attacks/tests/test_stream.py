@@ -19,8 +19,8 @@ import pytest
 
 from eve import PUSH, Eve
 from ground import Ground
-from guard import SECRET
 from laptop import Laptop
+from siege import SECRET
 
 PLAIN = ("-rlt",)
 # What of hers lies outside of what she may write (where it may lie in any way), on the whole server.
@@ -84,6 +84,7 @@ class Followed:
     """Documents of Eve's in which a link stands: for each target, and for each place in an entry."""
 
     links: dict[str, dict[str, str]]  # {target: {place: uid}}
+    leads: dict[str, str]  # {target: where the link leads}
     back: Path  # what she reads back
     pages: dict[str, bytes]  # what the page shows of each uid
     listing: bytes
@@ -108,6 +109,7 @@ def followed(eve: Eve, jim: Laptop, tmp_path_factory: pytest.TempPathFactory) ->
     """All of them in one run, then deleted, so that they become keepsakes."""
     laptop, back = eve.laptop, tmp_path_factory.mktemp("back")
     links: dict[str, dict[str, str]] = {}
+    leads = {target: target.format(jim=jim.serial) for target in TARGETS.values()}
     for target in TARGETS.values():
         for place, at in PLACES.items():
             uid = laptop.write("A link in it", 100)
@@ -116,7 +118,7 @@ def followed(eve: Eve, jim: Laptop, tmp_path_factory: pytest.TempPathFactory) ->
             if path.is_dir():
                 shutil.rmtree(path)
             path.unlink(missing_ok=True)
-            path.symlink_to(target.format(jim=jim.serial))
+            path.symlink_to(leads[target])
     assert laptop.push(f"{laptop.datastore}/", "datastore-current").exit == 0
     assert laptop.fetch("datastore-latest/", back).exit == 0
     page = laptop.page()
@@ -131,18 +133,18 @@ def followed(eve: Eve, jim: Laptop, tmp_path_factory: pytest.TempPathFactory) ->
         else:
             laptop.delete(uid)
     assert laptop.push(f"{laptop.datastore}/", "datastore-current").exit == 0
-    return Followed(links, back, pages, listing)
+    return Followed(links, leads, back, pages, listing)
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_a_link_is_sent_back_as_a_link_and_nobody_follows_it(
-    server: Ground, eve: Eve, jim: Laptop, followed: Followed, target: str, place: str
+    server: Ground, eve: Eve, followed: Followed, target: str, place: str
 ) -> None:
     """As a document, as its data, as its properties: by snapshot, catalog, page, keepsake, and by who reads it back."""
     uid = followed.links[target][place]
     path = PLACES[place](followed.back / uid[:2] / uid)
-    assert os.readlink(path) == target.format(jim=jim.serial)
+    assert os.readlink(path) == followed.leads[target]
     for text in (followed.listing, followed.pages[uid]):
         assert SECRET.encode() not in text
         assert b"root:x:0:0" not in text

@@ -13,7 +13,7 @@ import pytest
 
 from eve import PUSH, Answer, Eve, Wire, answer, refused
 from ground import Ground
-from guard import Refuse
+from siege import Refuse
 
 LOGIN = "Accepted publickey"  # sshd writes down who it was that asked; what it refused, of some requests only
 
@@ -119,7 +119,7 @@ def ask(wire: Wire, kind: str, payload: bytes) -> paramiko.Channel:
     message.add_string(kind)
     message.add_boolean(True)
     message.add_bytes(payload)
-    channel._event_pending()  # type: ignore[attr-defined]  # paramiko has no public way to ask for any kind
+    channel._event_pending()  # type: ignore[attr-defined]
     wire._send_user_message(message)
     channel._wait_for_event()  # type: ignore[attr-defined]
     return channel
@@ -256,7 +256,9 @@ CLIENTS = {
     "sftp: any file": ["sftp", "-b", "/dev/null", "{key}", "{to}"],
     "ssh -tt: a terminal": ["ssh", "-tt", "{key}", "{to}"],
     "ssh -W: another host": ["ssh", "{key}", "-W", "192.0.2.1:22", "{to}"],
-    "ssh -R: a door for others": ["ssh", "{key}", "-o", "ExitOnForwardFailure=yes", "-N", "-R", "9997:127.0.0.1:22", "{to}"],
+    "ssh -R: a door for others": [
+        "ssh", "{key}", "-o", "ExitOnForwardFailure=yes", "-N", "-R", "9997:127.0.0.1:22", "{to}",
+    ],
     "ssh -R of a socket: a part of the server's": [
         "ssh", "{key}", "-o", "ExitOnForwardFailure=yes", "-N", "-R", "/run/xs/x:127.0.0.1:22", "{to}",
     ],

@@ -21,7 +21,7 @@ _ALL = 1 << 62  # bytes: more than anybody may have
 COUNTED = ("datastore-current", "documents", "power-logs", "keepsakes")
 # What cannot be looked into cannot be counted: a size below zero, instead of a place to hide in.
 _SIZES = ("-type", "d", "(", "!", "-readable", "-o", "!", "-executable", ")", "-printf", "-1\\n", "-o",
-          "-printf", "%s\\n")  # fmt: skip
+          "-printf", "%s %b\\n")  # fmt: skip
 
 
 class Limits(NamedTuple):
@@ -88,10 +88,16 @@ class Count:
 
 
 def add(usage: Usage, *sizes: bytes) -> Usage:
-    """Return `usage` with what `find` printed, one size a name; what could not be looked into is more than all."""
-    numbers = [int(size) for size in sizes]
+    """Return `usage` with what `find` printed, a line a name; what could not be looked into is more than all."""
+    numbers = [_larger(line) for line in sizes]
     hidden = any(number < 0 for number in numbers)
     return Usage(usage.files + len(numbers), _ALL if hidden else usage.bytes + sum(numbers))
+
+
+def _larger(line: bytes) -> int:
+    """Return what a name claims to hold, or what it takes on the disk: room can be taken beyond the end of a file."""
+    size, _, blocks = line.partition(b" ")
+    return max(int(size), 512 * int(blocks)) if blocks else int(size)
 
 
 def count(places: list[str], limits: Limits) -> Usage:

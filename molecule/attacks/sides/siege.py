@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the attacks have in common: what must not change around them, and an rsync that is Eve's."""
+"""What the groups of attacks share: what Jim has to lose, who watches over it, and a server whose rsync is Eve's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ LAB = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "build/lab", os.environ["MO
 SECRET = f"what only Jim may read {secrets.token_hex(8)}"
 HOSTILE = "/root/hostile"
 Refuse = Callable[..., str]
+
+
+def with_history(laptop: Laptop, text: str) -> str:
+    """Give `laptop` three documents that say `text`, two snapshots and a keepsake; return the uid of that."""
+    assert laptop.register()["success"] == "OK"
+    names = [laptop.write(text) for _ in range(3)]
+    for name in names:
+        (laptop.datastore / name[:2] / name / "data").write_text(f"{text}\n" * 1000)
+    laptop.back_up()
+    laptop.delete(names[0])
+    laptop.back_up()
+    return names[0]
 
 
 class Guard:
@@ -38,6 +50,10 @@ class Guard:
             self._jim.write("One more story", 2000)
         self._jim.back_up()
         assert self._jim.read("datastore-latest/") == self._jim.journal()
+        self._before = self._look()
+
+    def renew(self) -> None:
+        """What was registered meanwhile belongs to the server as well."""
         self._before = self._look()
 
     def _look(self) -> list[str]:
