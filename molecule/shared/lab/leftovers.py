@@ -73,8 +73,8 @@ def loops(lab: str) -> list[str]:
         return []
     ours = set(_devices(lab).read_text(encoding="utf-8").split())
     listed = json.loads(call("losetup", "--list", "--json", "-O", "NAME,BACK-MAJ:MIN") or '{"loopdevices": []}')
-    # losetup pads what it lists, in JSON as well
-    return [one["name"] for one in listed["loopdevices"] if one["back-maj:min"].strip() in ours]
+    # losetup pads what it lists, in JSON as well, and knows nothing of a device whose file is gone
+    return [one["name"] for one in listed["loopdevices"] if (one["back-maj:min"] or "").strip() in ours]
 
 
 def mounts(lab: str) -> list[str]:
