@@ -27,7 +27,7 @@ FILE_SYSTEMS = ("btrfs", "ext4", "xfs")
 KILLS = 12  # of each case on each file system in the default run; `make soak` has all of them
 CUTS = 2  # the same of power cuts, each at once and after a commit
 MOST_CUTS = 35  # of each case, in `make soak`; with the cases and the two ways, more than 200 on each file system
-AGAIN = 6  # places of a first crash after which each call of the repair is killed as well
+AGAIN = 3  # places of a first crash after which each call of the repair is killed as well
 
 
 def day_0(story: Story, documents: int, small: int = 0) -> None:
