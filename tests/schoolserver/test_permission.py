@@ -132,6 +132,12 @@ def test_a_new_key_does_not_lock_the_old_key_out(school: Permission) -> None:
     assert school.seat({"tree": JIM}, 20000) == {"ok": True}
 
 
+def test_a_laptop_whose_new_key_waits_takes_one_place_for_its_question_and_its_session(school: Permission) -> None:
+    assert school.answer("GET", f"/backup/1/available/{JIM}", "172.18.0.77")[0] == "200 OK"
+    assert school.seat({"tree": f"{JIM}.2", "address": "172.18.0.77"}, 20000)["ok"]
+    assert school.seat({"tree": JIM, "address": "172.18.0.78"}, 20000)["ok"]
+
+
 def test_whoever_asks_is_known_by_the_address_that_nginx_writes(school: Permission, web: Web) -> None:
     assert web(f"/backup/1/available/{JIM}", X_Real_IP="172.18.96.7").status == 200
     assert school._places.leases[JIM].address == "172.18.96.7"

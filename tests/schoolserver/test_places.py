@@ -78,6 +78,27 @@ def test_a_stranger_who_claims_a_serial_never_takes_the_childs_places() -> None:
     assert places.hold(JIM, 1)
 
 
+def test_a_laptop_that_waits_for_a_person_holds_one_place_though_it_asked_by_its_serial() -> None:
+    places = Places(limit=2, lease_seconds=120)
+    assert places.grant(JIM, THERE, 0)
+    places.hand_over(JIM, STRANGER, THERE)
+    assert places.hold(STRANGER, 1)
+    assert places.taken(1) == 1
+    places.release(STRANGER, 2, last=True)
+    assert places.taken(2) == 0
+
+
+def test_a_stranger_elsewhere_does_not_get_the_childs_lease() -> None:
+    places = Places(limit=1, lease_seconds=120)
+    assert places.grant(JIM, HERE, 0)
+    for address in (THERE, ""):
+        places.hand_over(JIM, STRANGER, address)
+        assert not places.hold(STRANGER, 1)
+    assert places.hold(JIM, 1)
+    places.hand_over(JIM, STRANGER, HERE)
+    assert not places.hold(STRANGER, 2)
+
+
 def test_one_laptop_cannot_lease_every_place_in_its_classmates_names() -> None:
     places = Places(limit=8, lease_seconds=120)
     assert sum(places.grant(f"SHC0000000{number}", HERE, 0) for number in range(8)) == PER_ADDRESS
@@ -143,6 +164,12 @@ class AnySchoolDay(RuleBasedStateMachine):
         seated = self.places.hold(holder, self.now)
         assert seated or not leased
         self.open += [holder] * seated
+
+    @rule(asked=HOLDERS, holder=HOLDERS, address=st.sampled_from([HERE, THERE]))
+    def takes_over(self, asked: str, holder: str, address: str) -> None:
+        before = self.places.taken(self.now)
+        self.places.hand_over(asked, holder, address)
+        assert self.places.taken(self.now) <= before
 
     @rule(data=st.data(), last=st.booleans())
     def leaves(self, data: st.DataObject, last: bool) -> None:

@@ -98,10 +98,14 @@ class Permission:
         # Else a learner could take and free the places of others.
         if not isinstance(tree, str) or not TREE.fullmatch(tree) or registry.uid_of(tree, self._registry) != uid:
             raise Refusal("the school server does not know this laptop any more: register it again")
+        address = request.get("address")
+        asked = registry.tree_of(tree.partition(".")[0], self._registry)
         with self._lock:
             now = time.monotonic()
+            if asked and isinstance(address, str):
+                self._places.hand_over(asked, tree, address)
             if self._places.hold(tree, now):
-                self._write_seen(tree, request.get("address"))
+                self._write_seen(tree, address)
                 return {"ok": True}
             seconds = self._places.retry_after(now)
         self._note("busy", f"a session of {tree} was told to come back in {seconds} s")

@@ -58,6 +58,15 @@ class Places:
             self.leases[holder].address = None
         return True
 
+    def hand_over(self, asked: str, holder: str, address: str) -> None:
+        """Make the lease that `address` got for `asked` that of `holder`, unless a session has used it.
+
+        A laptop whose key waits for a person asks by its serial, which still stands for the older tree.
+        """
+        lease = self.leases.get(asked)
+        if holder != asked and lease and address and lease.address == address:
+            self.leases.setdefault(holder, self.leases.pop(asked))
+
     def release(self, holder: str, now: float, *, last: bool) -> None:
         """A session of `holder` ended; `last` says that its run did."""
         left = self.sessions.pop(holder, 1) - 1
