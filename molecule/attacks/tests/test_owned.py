@@ -112,6 +112,10 @@ PULL_ATTEMPTS = {
     "utime: history dated otherwise": 'os.utime(OWN + "/version", (0, 0))',
     "link: a name that is writable elsewhere": 'os.link(OWN + "/version", OWN + "/x")',
     "attribute: history marked": 'os.setxattr(OWN + "/version", "user.x", b"x")',
+    "access list: history unreadable": (
+        "os.setxattr(OWN + '/version', 'system.posix_acl_access', "
+        "struct.pack('<IHHiHHiHHi', 2, 1, 0, -1, 4, 0, -1, 32, 0, -1))"
+    ),
     "read-only off: history writable": (
         "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x4008941A, struct.pack('Q', 0)) or write(OWN + '/x')"
     ),

@@ -136,7 +136,8 @@ def fill(server: Ground, jim: Laptop, eve: Eve, kept: str) -> Fill:
     wide = "".join(chr(ord(one) + 0xFEE0) for one in jim.serial)
     names = {
         "jim": jim.serial, "jim_small": jim.serial.lower(), "jim_wide": wide, "stamp": server.stamps(jim.serial)[-1],
-        "kept": kept, "eve": eve.laptop.serial, "own": eve.stamps[0], "own_kept": f"keepsakes/{eve.kept}/{eve.stamps[0]}",
+        "kept": kept, "eve": eve.laptop.serial, "own": eve.stamps[0],
+        "own_kept": f"keepsakes/{eve.kept}/{eve.stamps[0]}",
     }  # fmt: skip
     return lambda path: path.format(**names)
 
