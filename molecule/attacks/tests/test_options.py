@@ -22,12 +22,10 @@ PULL = "rsync --server --sender -ltre.iLs {} . datastore-latest/"
 def spellings_of_letter(letter: str) -> Iterator[str]:
     """Yield commands that have rsync's `letter`: in a bundle, alone, twice, elsewhere."""
     yield f"rsync --server -{letter}ltrze.iLs . datastore-current"
-    yield f"rsync --server -lt{letter}rze.iLs . datastore-current"
     yield f"rsync --server -ltrz{letter}{letter}e.iLs . datastore-current"
     yield f"rsync --server --sender -ltr{letter}e.iLs . datastore-latest/"
     yield f"rsync --server -ltrze.iLs-{letter} . datastore-current"
     yield PUSH.format(f"-{letter}")
-    yield PUSH.format(f"-{letter} 1")
     yield PUSH.format(f"-- -{letter}")
     yield f"rsync -{letter} --server -ltre.i . datastore-current"
     yield f"rsync --server -ltre.i . -{letter} datastore-current"
@@ -37,7 +35,7 @@ def spellings_of_option(option: str) -> Iterator[str]:
     """Yield commands that have rsync's long `option`: plain, with a value in both ways, abbreviated, elsewhere."""
     words = [
         option, f"{option}=/etc/passwd", f"{option} /etc/passwd", option[:-1], option.upper(), option[1:],
-        f"{option} {option}", f"-- {option}", f"--timeout=5{option}", f"--no-{option[2:]}",
+        f"{option} {option}", f"-- {option}",
     ]  # fmt: skip
     yield from (PUSH.format(word) for word in words)
     yield f"rsync --server --sender -ltre.iLs {option if option != '--sender' else '--receiver'} . datastore-latest/"
