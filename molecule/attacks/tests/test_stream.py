@@ -406,3 +406,24 @@ def test_a_stream_that_is_none_ends_in_an_error_and_changes_nothing(server: Grou
     said = raw(eve, sent, PUSH.replace("--timeout=160", "--timeout=3"))
     assert b"root:x" not in said
     assert server.run(f"{look}; true") == before
+
+
+def test_a_hundred_thousand_names_cost_the_server_little_and_are_too_many(
+    server: Ground, eve: Eve, source: Path
+) -> None:
+    """A list that fills memory or the disk with names alone."""
+    for number in range(200):
+        (source / f"{number}").mkdir()
+        for one in range(100):
+            (source / f"{number}" / f"{one}").symlink_to("x")
+    with server.settings(learner_files=5000):
+        for _ in range(2):
+            eve.laptop._rsync("-rlt", f"{source}/", f"{eve.laptop.server}:documents")
+        server.mark()
+        said = eve.laptop._rsync("-rlt", f"{source}/", f"{eve.laptop.server}:documents")
+        assert "more than 5000 files came from this laptop" in said.err
+        server.told("more than 5000 files", of="xs-gate")
+    empty = source.parent / "empty"
+    empty.mkdir()
+    assert eve.laptop.push(f"{empty}/", "documents").exit in (0, 12)
+    assert eve.laptop.push(f"{empty}/", "documents").exit == 0
