@@ -41,7 +41,7 @@ sys.exit(gate.main())
 """
 # It receives as the gate does: else two different things would be compared.
 BARE = (
-    "/usr/bin/rsync --server -ltrze.iLsfxCIvu --timeout=160 --delete --partial -p --chmod=D755,F644 . {tree}/documents"
+    "/usr/bin/rsync --server -ltrze.iLsfxCIvu --timeout=160 --delete --partial -p --chmod=D755,F644 . {tree}/power-logs"
 )
 COLUMNS = ("unconfined", "in the jail")
 
@@ -55,7 +55,7 @@ class Ground:
     def push(self, which: str) -> float:
         """Push the Journal with the old client's words and return the milliseconds that it took."""
         command = ["rsync", "-z", "-rlt", "--partial", "--delete", "--timeout=160", "-e", str(self.top / which),
-                   f"{self.top}/journal/", "schoolserver:documents"]  # fmt: skip
+                   f"{self.top}/journal/", "schoolserver:power-logs"]  # fmt: skip
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         taken = 1000 * (time.monotonic() - started)
@@ -72,7 +72,7 @@ def ground() -> Iterator[Ground]:
     top = Path(tempfile.mkdtemp(prefix="xs-bench-"))
     top.chmod(0o755)
     tree = top / "users" / TREE
-    for directory in (".state", "documents"):
+    for directory in (".state", "power-logs"):
         (tree / directory).mkdir(parents=True)
         os.chown(tree / directory, UID, UID)
     shutil.copytree(Path(gate.__file__).parent, top / "package" / "schoolserver")

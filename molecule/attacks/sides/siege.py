@@ -14,6 +14,7 @@ from ground import Ground
 from laptop import Laptop
 
 LAB = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "build/lab", os.environ["MOLECULE_SCENARIO_NAME"])
+LOGS = LAB.parents[1] / "logs"  # what is to be read afterwards: the lab goes with its hosts
 SECRET = f"what only Jim may read {secrets.token_hex(8)}"
 HOSTILE = "/root/hostile"
 Refuse = Callable[..., str]

@@ -19,7 +19,7 @@ import inside
 from eve import Eve
 from ground import Ground
 from laptop import Laptop
-from siege import LAB, SECRET
+from siege import LOGS, SECRET
 
 pytestmark = pytest.mark.usefixtures("owned")
 
@@ -83,7 +83,8 @@ def test_there_is_no_way_out_of_the_jail(results: dict[str, str], way: str) -> N
 
 def test_it_sees_its_own_incoming_and_the_systems_programs(eve: Eve, jim: Laptop) -> None:
     seen = said_by(eve, named(eve, jim, inside.LISTING))
-    (LAB / "jail.txt").write_text("\n".join(f"{key}: {value}" for key, value in seen.items()) + "\n", encoding="utf-8")
+    listing = "".join(f"{key}: {value}\n" for key, value in seen.items())
+    (LOGS / "attacks-jail.txt").write_text(listing, encoding="utf-8")
     assert seen["root"] == ["datastore-current", "lib", "lib64", "usr"]
     assert "ro" in seen["what is mounted"]["/"]
     assert "ro" in seen["what is mounted"]["/usr"]
