@@ -54,14 +54,15 @@ def ask(inventory: Path) -> dict[str, list[Laptop]]:
 
 
 def inventory_of(schools: dict[str, list[Laptop]]) -> dict[str, Any]:
-    """Return Ansible's inventory of the laptops of `schools`: a host for each that has a login name."""
+    """Return Ansible's inventory of the laptops of `schools`: a host for each that has a login name or waits for a person."""
     hosts: dict[str, dict[str, str]] = {}
     groups: dict[str, set[str]] = {"laptops": set()}
     for server, laptops in schools.items():
         for laptop in laptops:
-            if not laptop["names"]:
+            # A laptop that waits has claimed another's name, and is known by its tree's.
+            if not laptop["names"] and laptop["state"] != "waiting":
                 continue
-            name = laptop["login"]
+            name = laptop["login"] if laptop["names"] else laptop["tree"]
             hosts[name] = {
                 "xs_school": server, "xs_tree": laptop["writes"], "xs_state": laptop["state"],
                 "xs_class": plain(laptop["class"]), "xs_nick": plain(laptop["nick"]),

@@ -48,6 +48,13 @@ def test_what_is_no_laptop_of_its_own_is_no_host(script: ModuleType) -> None:
     assert found["laptops"]["hosts"] == found["retired"]["hosts"] == ["SHC00000011"]
 
 
+def test_a_laptop_that_waits_for_a_person_is_a_host_that_playbooks_can_leave_alone(script: ModuleType) -> None:
+    waiting = laptop("SHC00000011.2", names=[], login="SHC00000011", state="waiting")
+    found = script.inventory_of({"school": [laptop("SHC00000011"), waiting]})
+    assert found["laptops"]["hosts"] == ["SHC00000011", "SHC00000011.2"]
+    assert found["waiting"]["hosts"] == ["SHC00000011.2"]
+
+
 def test_a_laptop_cannot_make_ansible_run_its_nick(script: ModuleType) -> None:
     hostile = "{{ lookup('pipe', 'id') }}{% raw %}"
     found = script.inventory_of({"school": [laptop("SHC00000011", nick=hostile, client=hostile)]})
