@@ -54,7 +54,7 @@ def ask(inventory: Path) -> dict[str, list[Laptop]]:
 
 
 def inventory_of(schools: dict[str, list[Laptop]]) -> dict[str, Any]:
-    """Return Ansible's inventory of the laptops of `schools`: a host for each that has a login name or waits for a person."""
+    """Return Ansible's inventory of the laptops of `schools`: each that has a login name, or waits for a person."""
     hosts: dict[str, dict[str, str]] = {}
     groups: dict[str, set[str]] = {"laptops": set()}
     for server, laptops in schools.items():
