@@ -99,7 +99,9 @@ class Permission:
         if not isinstance(tree, str) or not TREE.fullmatch(tree) or registry.uid_of(tree, self._registry) != uid:
             raise Refusal("the school server does not know this laptop any more: register it again")
         address = request.get("address")
-        asked = registry.tree_of(tree.partition(".")[0], self._registry)
+        # Only a further tree, <serial>.2, is asked for under another's name.
+        serial, further, _ = tree.partition(".")
+        asked = registry.tree_of(serial, self._registry) if further else None
         with self._lock:
             now = time.monotonic()
             if asked and isinstance(address, str):
