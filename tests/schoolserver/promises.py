@@ -112,6 +112,7 @@ class Story:
             assert sorted(os.listdir(directory)) == stamps
             assert school.contents(directory / stamps[-1]) == self.runs[-1][kind]
             assert not (self.tree / ".state" / kind.mark).exists()
+            assert (self.tree / kind.incoming).stat().st_uid == school.LEARNER, "incoming is not the learner's any more"
         newest = datastore.snapshots(self.tree)[-1]
         assert os.readlink(self.tree / "datastore-latest") == f"datastore/{newest}"
         # The temporary file of pins.json is written over the next time; nobody else looks at it.
@@ -152,8 +153,8 @@ class Story:
 
 
 def sent(tree: Path, kind: Kind) -> Contents:
-    """What a snapshot of `kind` is to hold: what is in incoming, without caches and flags."""
-    out = (*(f"{cache}/" for cache in kind.caches), *kind.flags)
+    """What a snapshot of `kind` is to hold: what is in incoming, without caches."""
+    out = tuple(f"{cache}/" for cache in kind.caches)
     there = school.contents(tree / kind.incoming)
     return {path: words for path, words in there.items() if not path.startswith(out)}
 

@@ -32,6 +32,7 @@ def test_a_snapshot_keeps_what_was_there_and_leaves_nested_subvolumes_out(librar
     (incoming / "index" / "cache").write_text("cache")
     (incoming / "letter").write_text("first")
     btrfs.snapshot(incoming, library / "kept")
+    assert btrfs.is_read_only(library / "kept")
     (incoming / "letter").write_text("second")
     assert (library / "kept" / "letter").read_text() == "first"
     assert list((library / "kept" / "index").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import school
 from schoolserver import grammar, jail
 from schoolserver.grammar import Flag, Pull, Push
 
@@ -42,7 +44,41 @@ def test_a_pull_sends_and_cannot_write() -> None:
     argv = jail.argv(request, "/source", 300)
     assert argv[argv.index("--ro-bind", argv.index("/usr") + 2) :][:3] == ["--ro-bind", "/source", "/datastore-latest"]
     assert "--bind" not in argv
-    assert argv[-6:] == ["--server", "--sender", "-ltre.i", "--timeout=5", ".", "datastore-latest/"]
+    assert argv[-8:] == [
+        "--server", "--sender", "-ltre.i", "--timeout=5", "--exclude=/index_updated", "--exclude=/ds_clean", ".",
+        "datastore-latest/",
+    ]  # fmt: skip
+
+
+STAMP = "2026-11-23T101500Z"
+RESTORES = [
+    ("datastore-latest", "", "/datastore-latest/ds_clean"),
+    (f"datastore/{STAMP}", "", f"/{STAMP}/ds_clean"),
+    (f"datastore/{STAMP}", "/", "/ds_clean"),
+    (f"trees/SHC12345678.2/datastore/{STAMP}", "/", "/ds_clean"),
+]
+
+
+@pytest.mark.parametrize(("path", "slash", "excluded"), RESTORES)
+def test_a_restore_does_not_tell_sugar_that_caches_are_whole(path: str, slash: str, excluded: str) -> None:
+    assert f"--exclude={excluded}" in rsync_of(f"rsync --server --sender -ltre.i . {path}{slash}")
+
+
+def test_rsync_leaves_those_flags_out_and_sends_the_rest(tmp_path: Path) -> None:
+    source, target = tmp_path / STAMP, tmp_path / "restored"
+    document = source / "01" / school.uid(1) / "metadata"
+    document.mkdir(parents=True)
+    for file in (source / "index_updated", source / "ds_clean", source / "version", document / "ds_clean"):
+        file.write_text("6")
+    # rsync's own client, with the jailed command at the other end but for the jail.
+    server = tmp_path / "server"
+    words = [word.replace("datastore-latest", str(source)) for word in rsync_of(
+        "rsync --server --sender -ltre.iLsfxCIvu . datastore-latest/")]  # fmt: skip
+    server.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n")
+    server.chmod(0o755)
+    subprocess.run(["rsync", "-rlt", f"--rsh={server}", "school:datastore-latest/", str(target)], check=True)
+    found = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    assert found == [f"01/{school.uid(1)}/metadata/ds_clean", "version"]
 
 
 def test_a_silent_session_ends_also_where_the_laptop_set_no_timeout() -> None:

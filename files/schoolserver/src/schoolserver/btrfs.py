@@ -44,12 +44,12 @@ def create_subvolume(path: Path) -> None:
 
 
 def snapshot(source: Path, destination: Path) -> None:
-    """Make `destination` a writable snapshot of the subvolume `source`; raise OSError.
+    """Make `destination` a snapshot of the subvolume `source` that was never writable; raise OSError.
 
     What was written to `source` before the call is in it. Subvolumes nested in `source` are empty directories there.
     """
     with _directory(source) as origin, _directory(destination.parent) as parent:
-        _ask(parent, _SNAPSHOT, _ARGS_V2.pack(origin, 0, 0, b"", _name(destination)))
+        _ask(parent, _SNAPSHOT, _ARGS_V2.pack(origin, 0, _READ_ONLY, b"", _name(destination)))
 
 
 def set_read_only(path: Path, read_only: bool) -> None:

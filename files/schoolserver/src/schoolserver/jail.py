@@ -32,6 +32,9 @@ _WALLS = (
 )  # fmt: skip
 _READABLE = ("-p", "--chmod=D755,F644")  # else a source's 0600 or 000 survives, and services cannot read the file
 
+# They tell Sugar that its caches are whole. In a restore, which has no caches, they would make it open an empty index
+# and show an empty Journal (carquinyol datastore.__init__, the fast path).
+_CACHE_FLAGS = ("index_updated", "ds_clean")
 _NOTHING_NEW = ("--existing", "--ignore-existing")
 
 
@@ -61,7 +64,9 @@ def argv(
         case Pull(path, words, slash, tree):
             path = f"trees/{tree}/{path}" if tree else path
             view = ["--ro-bind", source, f"/{path}"]
-            rsync = ["--sender", *words, ".", path + slash]
+            top = slash or f"/{path.rpartition('/')[2]}/"  # of what is sent: with a slash, what is in the directory
+            flags = () if path.startswith("keepsakes/") else _CACHE_FLAGS
+            rsync = ["--sender", *words, *(f"--exclude={top}{name}" for name in flags), ".", path + slash]
         case Flag(serial, words):
             view = ["--size", _FLAG_BYTES, "--tmpfs", _TMP, "--size", _FLAG_BYTES, "--tmpfs", _COMPLETION]
             rsync = [*words, "--temp-dir", _TMP, ".", f"{_COMPLETION}/{serial}"]

@@ -59,10 +59,14 @@ def mark(state: int, kind: Kind = DATASTORE) -> None:
     os.close(os.open(kind.mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=state))
 
 
-def remove_leftovers(tree: Path) -> None:
-    """Undo or finish what a crash interrupted, marks aside; raise OSError. The caller holds the tree's lock."""
+def remove_leftovers(tree: Path, state: int) -> None:
+    """Undo or finish what a crash interrupted, marks aside; raise OSError.
+
+    The caller holds the tree's lock; `state` is the descriptor that held() yields.
+    """
     engine = engines.of(tree)
     for kind in KINDS:
+        _give_back(tree / kind.incoming, os.fstat(state))
         directory = tree / kind.snapshots
         for name in os.listdir(directory) if directory.is_dir() else []:
             if name.endswith(".new"):
@@ -126,7 +130,7 @@ def _take_waiting(tree: Path, now: datetime, catalog_file: Path) -> dict[Kind, s
     taken: dict[Kind, str] = {}
     try:
         with held(tree) as state:
-            remove_leftovers(tree)
+            remove_leftovers(tree, state)
             for kind in KINDS:
                 if _waits(tree, state, kind, now):
                     taken[kind] = _take_locked(tree, kind, now)
@@ -137,6 +141,16 @@ def _take_waiting(tree: Path, now: datetime, catalog_file: Path) -> dict[Kind, s
         if DATASTORE in taken:
             _tell(catalog_file, tree)
     return taken
+
+
+def _give_back(incoming: Path, owner: os.stat_result) -> None:
+    """Give the learner her incoming back, which is root's for the moment in which an engine takes a snapshot of it."""
+    try:
+        status = os.stat(incoming, follow_symlinks=False)
+    except FileNotFoundError:  # a tree from before it had this one
+        return
+    if (status.st_uid, status.st_gid) != (owner.st_uid, owner.st_gid):
+        os.chown(incoming, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _called(kind: Kind, stamp: str) -> str:

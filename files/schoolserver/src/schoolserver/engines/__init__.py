@@ -22,14 +22,9 @@ class Kind:
     mark: str  # in .state, while a completed run waits for its snapshot
     # Sugar rebuilds these: they stay out of snapshots.
     caches: tuple[str, ...] = ()
-    # They tell Sugar that its caches are whole. In a restore without the caches they would make it open an empty index
-    # and show an empty Journal (carquinyol datastore.__init__, the fast path).
-    flags: tuple[str, ...] = ()
 
 
-DATASTORE = Kind(
-    "datastore-current", "datastore", "complete", ("index", "checksums"), ("index_updated", "ds_clean")
-)  # fmt: skip
+DATASTORE = Kind("datastore-current", "datastore", "complete", ("index", "checksums"))
 DOCUMENTS = Kind("documents", "documents-history", "complete-documents")
 KINDS = (DATASTORE, DOCUMENTS)
 
@@ -45,7 +40,9 @@ class Engine(Protocol):
         """Make the empty directory `path`, owned by `uid`, with its caches in it."""
 
     def take(self, incoming: Path, new: Path, previous: Path | None, kind: Kind) -> None:
-        """Make `new` root's own unchangeable copy of `incoming`, without the kind's caches and flags.
+        """Make `new` root's own unchangeable copy of `incoming`, without the kind's caches.
+
+        At no moment is it anybody else's to write.
 
         `previous` is the snapshot before, if there is one. An interrupted call leaves something at `new` that remove()
         takes away.

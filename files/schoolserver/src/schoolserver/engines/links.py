@@ -39,7 +39,7 @@ class Links:
         opened = [os.open(path, _DIRECTORY) for path in (incoming, new, previous) if path is not None]
         try:
             source, target, *before = opened
-            _take(source, target, before[0] if before else None, frozenset(kind.caches + kind.flags), 0)
+            _take(source, target, before[0] if before else None, frozenset(kind.caches), 0)
         finally:
             _close(opened)
 

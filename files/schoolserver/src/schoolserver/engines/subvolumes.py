@@ -27,19 +27,22 @@ class Subvolumes:
         path.chmod(0o755)
 
     def take(self, incoming: Path, new: Path, _previous: Path | None, kind: Kind) -> None:
-        """Take a snapshot, give it to root, and make it read-only: three ioctls."""
+        """Take a snapshot that is root's and read-only from its first moment.
+
+        Were it sealed afterwards, a process of the learner could open a file in it before, and go on writing.
+        """
         _renew(incoming, kind.caches)
-        btrfs.snapshot(incoming, new)
-        descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        top = os.open(incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        owner = os.fstat(top)
         try:
-            # Root's before it is read-only: whoever owns the top may make it writable again.
-            os.fchown(descriptor, 0, 0)
-            os.fchmod(descriptor, 0o755)
-            for name in kind.flags:
-                _remove_file(descriptor, name)
+            # Root's, because whoever owns the top of a read-only subvolume may make it writable again. A crash here
+            # leaves incoming root's: snapshot.remove_leftovers() gives it back.
+            os.fchown(top, 0, 0)
+            os.fchmod(top, 0o755)
+            btrfs.snapshot(incoming, new)
         finally:
-            os.close(descriptor)
-        btrfs.set_read_only(new, True)
+            os.fchown(top, owner.st_uid, owner.st_gid)
+            os.close(top)
 
     def remove(self, path: Path) -> None:
         """Remove the subvolume with those nested at its top; its space comes back in the background."""
