@@ -26,7 +26,7 @@ import pytest
 import laptops
 import school
 from laptops import ANN, JIM
-from schoolserver import accounts, acts, gate, local_socket, registrar, snapshot
+from schoolserver import accounts, acts, gate, local_server, paths, registrar, snapshot
 from schoolserver.accounts import Account
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -50,7 +50,8 @@ import functools, sys
 from pathlib import Path
 sys.path.insert(0, {package!r})
 from schoolserver import gate, jail, paths, settings
-paths.USERS, paths.SOCKETS, paths.LEARNERS = Path({users!r}), Path({sockets!r}), Path({learners!r})
+gate.USERS, gate.SOCKETS, gate.LEARNERS = {users!r}, {sockets!r}, {learners!r}
+paths.USERS, paths.SOCKETS = Path({users!r}), Path({sockets!r})
 settings.PARTS["accounts"] = functools.partial(settings.Accounts, **{limits!r})
 gate._LOCK_SECONDS, gate._REPORT_SECONDS, gate._PLACE_SECONDS = 0.3, 5.0, 5.0
 program, real = {program!r}, jail.argv
@@ -155,7 +156,7 @@ class School:
 
 def serve(listener: socket.socket, answer: Callable[[Message, int], Message]) -> None:
     try:
-        local_socket.serve(listener, answer)
+        local_server.serve(listener, answer)
     except OSError:
         return  # the test closed it
 
@@ -478,10 +479,10 @@ def test_a_second_session_of_the_tree_waits_and_is_then_refused(here: School) ->
 def test_when_all_places_are_taken_the_laptop_is_told_when_to_come_back(here: School) -> None:
     ann = here.register(ANN, 1)
     with here.places(limit=1) as permission:
-        assert permission.seat({"tree": ANN}, ann.uid) == {"ok": True}
+        assert permission.seat({"tree": ANN}, ann.uid)["ok"]
         refused = here.push()
         assert refused.stderr.startswith("xs: the school server is busy: try again in ")
-        permission.leave(ANN, last=True)
+        permission.leave(ANN, "", last=True)
         assert here.push().returncode == 0
 
 
@@ -673,14 +674,24 @@ def test_what_is_left_of_a_session_whose_gate_was_killed_at_the_wrong_moment_is_
     assert here.push().returncode == 0
 
 
-def test_a_full_server_takes_nothing_more_and_gives_everything_back(here: School) -> None:
+def test_the_gate_looks_where_all_other_parts_do() -> None:
+    parts = (str(paths.USERS), str(paths.LEARNERS), str(paths.SOCKETS))
+    assert parts == (gate.USERS, gate.LEARNERS, gate.SOCKETS)
+
+
+def test_a_full_server_takes_nothing_more_but_deletions_and_gives_everything_back(here: School) -> None:
+    (here.laptop / "datastore" / "old").write_text("x")
     with here.snapshots():
         here.push()
     before = files(here.tree)
     (here.laptop / "datastore" / "file").write_text("x")
     refused = here.push(ssh=here.ssh(full_percent=-1))
-    assert refused.stderr.startswith("xs: the school server is full: please tell your teacher")
-    assert files(here.tree) == before
+    assert refused.stderr.startswith("xs: the school server is full and took nothing new: please tell your teacher")
+    assert {**files(here.tree), ".state/usage": ""} == {**before, ".state/usage": ""}
+    (here.laptop / "datastore" / "old").unlink()
+    assert here.push(ssh=here.ssh(full_percent=-1)).returncode != 0
+    assert not (here.tree / "datastore-current" / "old").exists()
+    assert not here.marked()
     assert here.rsync("-rlt", "s:datastore-latest/", "back", ssh=here.ssh(full_percent=-1)).returncode == 0
 
 

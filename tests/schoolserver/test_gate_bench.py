@@ -10,9 +10,11 @@ from __future__ import annotations
 import compileall
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +22,12 @@ from pathlib import Path
 
 import pytest
 
+import laptops
 import school
-from schoolserver import gate
+from schoolserver import gate, registrar
+from schoolserver.house import House
+from schoolserver.permission import Permission
+from schoolserver.settings import Accounts
 
 pytestmark = pytest.mark.bench
 
@@ -33,10 +39,9 @@ exec setpriv --reuid={uid} --regid={uid} --clear-groups env -i SSH_ORIGINAL_COMM
 # As programs/gate, but told where the school stands.
 GATE = """#!/usr/bin/python3 -IS
 import sys
-from pathlib import Path
 sys.path.insert(0, {package!r})
-from schoolserver import gate, paths
-paths.USERS, paths.SOCKETS = Path({users!r}), Path("/nonexistent")
+from schoolserver import gate
+gate.USERS, gate.SOCKETS = {users!r}, {top!r}
 sys.exit(gate.main())
 """
 # It receives as the gate does: else two different things would be compared.
@@ -71,21 +76,28 @@ def ground() -> Iterator[Ground]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     top = Path(tempfile.mkdtemp(prefix="xs-bench-"))
     top.chmod(0o755)
-    tree = top / "users" / TREE
-    for directory in (".state", "power-logs"):
-        (tree / directory).mkdir(parents=True)
-        os.chown(tree / directory, UID, UID)
+    house = House(*(top / name for name in ("users", "state", "extrausers", "keys")))
+    for directory in (house.users, house.state, house.extrausers, house.keys):
+        directory.mkdir(0o755)
+    registrar.register(laptops.message(TREE, laptops.dsa(0)), house)
+    tree = house.users / TREE
     shutil.copytree(Path(gate.__file__).parent, top / "package" / "schoolserver")
     compileall.compile_dir(top / "package", quiet=1)  # as dpkg does; a learner could not
     for number in range(5):
         school.write_document(top / "journal", school.uid(number))
-    (top / "gate").write_text(GATE.format(package=str(top / "package"), users=str(top / "users")))
+    (top / "gate").write_text(GATE.format(package=str(top / "package"), users=str(top / "users"), top=str(top)))
     starts = (BARE.format(tree=tree), f"{top}/gate -c 'gate {TREE}'")
     for which, start in zip(COLUMNS, starts, strict=True):
         (top / which.replace(" ", "-")).write_text(SSH.format(uid=UID, start=start))
     for program in top.iterdir():
         program.chmod(0o755)
-    yield Ground(top)
+    permission = Permission(Accounts(), house.state / "registry.db", house.users)
+    with socket.socket(socket.AF_UNIX) as places:
+        places.bind(str(top / "place"))
+        (top / "place").chmod(0o666)
+        places.listen()
+        threading.Thread(target=permission.seat_all, args=(places,), daemon=True).start()
+        yield Ground(top)
     shutil.rmtree(top)
 
 

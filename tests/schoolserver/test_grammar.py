@@ -189,7 +189,7 @@ COMMANDS = st.one_of(
 )  # fmt: skip
 PIECES = re.compile(
     r"-[ltrzv]{1,5}e\.[A-Za-z]{0,20}|--timeout=[1-9][0-9]{0,2}|--delete|--partial|--sender|--temp-dir|/tmp|\.|-p"
-    r"|--chmod=D755,F644|(datastore-current|documents|power-logs|datastore-latest)/?|datastore/[-0-9TZ]{18}/?"
+    r"|--chmod=D755,F644|--exclude=(/[-0-9TZ]{18}|/datastore-latest)?/(index_updated|ds_clean)|(datastore-current|documents|power-logs|datastore-latest)/?|datastore/[-0-9TZ]{18}/?"
     r"|trees/[A-Z]{3}[A-Za-z0-9]{8}(\.[1-9][0-9]*)?/datastore/[-0-9TZ]{18}/?"
     r"|keepsakes/[-0-9a-f]{36}/[-0-9TZ]{18}/?|/var/lib/ds-backup/completion/[A-Z]{3}[A-Za-z0-9]{8}",
     re.ASCII,

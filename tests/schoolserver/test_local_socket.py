@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from schoolserver import local_socket
+from schoolserver import local_server, local_socket
 from schoolserver.errors import Refusal
 from schoolserver.local_socket import Message
 
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        threading.Thread(target=local_socket.serve, args=(listener, answer, 0.3), daemon=True).start()
+        threading.Thread(target=local_server.serve, args=(listener, answer, 0.3), daemon=True).start()
         yield path
 
 
@@ -112,8 +112,8 @@ def test_an_error_nobody_thought_of_ends_one_request_and_tells_nothing(
 def test_a_thread_that_dies_takes_the_process_along() -> None:
     program = """
 import time
-from schoolserver import local_socket
-local_socket.in_background(lambda: 1 // 0, "ticket")
+from schoolserver import local_server
+local_server.in_background(lambda: 1 // 0, "ticket")
 time.sleep(20)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -132,10 +132,10 @@ def test_the_sockets_that_systemd_passed_are_found_by_name(monkeypatch: pytest.M
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDNAMES", "journal:ticket")
     with pytest.raises(Refusal, match="no socket named place"):
-        local_socket.inherited("place")
+        local_server.inherited("place")
     with socket.socket(socket.AF_UNIX) as ours:
-        monkeypatch.setattr(local_socket, "FIRST_INHERITED", os.dup(ours.fileno()) - 1)
-        with local_socket.inherited("ticket") as found:
+        monkeypatch.setattr(local_server, "FIRST_INHERITED", os.dup(ours.fileno()) - 1)
+        with local_server.inherited("ticket") as found:
             assert found.family == socket.AF_UNIX
 
 
@@ -143,4 +143,4 @@ def test_sockets_passed_to_another_process_are_not_ours(monkeypatch: pytest.Monk
     monkeypatch.setenv("LISTEN_PID", "1")
     monkeypatch.setenv("LISTEN_FDNAMES", "journal")
     with pytest.raises(Refusal):
-        local_socket.inherited("journal")
+        local_server.inherited("journal")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import laptops
 from laptops import JIM, UUID
-from schoolserver import local_socket, registration
+from schoolserver import local_server, registration
 from schoolserver.errors import Refusal
 from schoolserver.local_socket import Message
 from schoolserver.registration import Registration, parse
@@ -35,7 +35,7 @@ class Server:
         self.registrar = socket.socket(socket.AF_UNIX)
         self.registrar.bind(str(directory / "registrar"))
         self.registrar.listen()
-        threading.Thread(target=local_socket.serve, args=(self.registrar, self._answer), daemon=True).start()
+        threading.Thread(target=local_server.serve, args=(self.registrar, self._answer), daemon=True).start()
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]

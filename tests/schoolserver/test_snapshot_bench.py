@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import pytest
 
 import school
 from schoolserver import btrfs, datastore, engines, pins, snapshot
-from schoolserver.engines import DATASTORE, Kind
+from schoolserver.engines import DATASTORE
 from synthetic import Journal
 
 RUNS = 5
@@ -115,12 +115,12 @@ class Ours:
     tree: Path
     days: int = 0
 
-    def engine_alone(self, kind: Kind = DATASTORE) -> None:
+    def engine_alone(self) -> None:
         """Do what the engine does for a snapshot, on the disk at the end."""
         engine = engines.of(self.tree)
         newest = datastore.snapshots(self.tree)[-1:]
         previous = self.tree / "datastore" / newest[0] if newest else None
-        engine.take(self.tree / DATASTORE.incoming, self.unfinished, previous, kind)
+        engine.take(self.tree / DATASTORE.incoming, self.unfinished, previous, DATASTORE)
         engine.sync(self.tree)
 
     @property
@@ -254,8 +254,6 @@ class Bench:
 
     def unchanged_day(self, number: int) -> None:
         self.costs("unchanged", self.ours.take)
-        self.costs("with flags", partial(self.ours.engine_alone, replace(DATASTORE, flags=())))
-        engines.of(self.disk).remove(self.ours.unfinished)
         self.costs("cp -al unchanged", partial(self.theirs.links, f"unchanged{number}"))
 
     def remove_the_oldest(self) -> None:
@@ -311,7 +309,6 @@ def test_a_snapshot_against_cp_borg_and_restic(disk: Path, kind: str, tmp_path: 
         figures.less("a snapshot, s", "snapshot", name, on_btrfs(80))
     figures.less("an unchanged day, MB", "unchanged MB", "cp -al unchanged MB", on_btrfs(80))
     # On btrfs three doubled blocks of 16 kB are the least: its root, and the way to its owner; each flag takes more.
-    figures.less("  if Sugar's flags stayed in it", "with flags MB", "cp -al unchanged MB", None)
     for name in ("borg", "restic"):
         figures.within("a school day, MB", "day MB", f"{name} MB", on_btrfs(1.3))
         figures.within("the base, MB", "base MB", f"{name} base MB", on_btrfs(1.8))

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from typing import NamedTuple
+from collections import namedtuple
 
 _FIND = "/usr/bin/find"
 _COUNT_EVERY = 5.0  # seconds between two counts; with the count itself an overshoot stays below ten seconds of transfer
@@ -24,7 +24,7 @@ _SIZES = ("-type", "d", "(", "!", "-readable", "-o", "!", "-executable", ")", "-
           "-printf", "%s %b\\n")  # fmt: skip
 
 
-class Limits(NamedTuple):
+class Limits(namedtuple("Limits", "files bytes stop_percent")):
     """What one learner may have, and how full the disk may get."""
 
     files: int
@@ -32,7 +32,7 @@ class Limits(NamedTuple):
     stop_percent: int
 
 
-class Usage(NamedTuple):
+class Usage(namedtuple("Usage", "files bytes")):
     """What a learner has: names of any kind, and the bytes that they claim to hold."""
 
     files: int
@@ -47,7 +47,7 @@ class Usage(NamedTuple):
         return ""
 
 
-class Ended(NamedTuple):
+class Ended(namedtuple("Ended", "code usage why")):
     """How a watched command ended."""
 
     code: int  # its exit code, 128 and more for a signal

@@ -2,7 +2,8 @@
 """The gate: login shell and forced command of every laptop. Checks, locks, opens the jail, reports.
 
 sshd runs it as `gate -c 'gate <tree>'`, with the laptop's command in SSH_ORIGINAL_COMMAND, under the learner's uid.
-The order below is docs/architecture.md, "A run". Imports are few, because each session pays for them.
+The order below is docs/architecture.md, "A run". Imports are few, because each session pays for them: pathlib, typing,
+dataclasses and tomllib would double its time (tests/schoolserver/test_gate_bench.py).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import sys
 import syslog
 import time
 
-from schoolserver import allowance, grammar, jail, local_socket, paths, settings, stamps
+from schoolserver import allowance, grammar, jail, local_socket, stamps
 from schoolserver.errors import Refusal
 from schoolserver.grammar import Flag, Pull, Push, Xs
 from schoolserver.names import TREE
 
+USERS, LEARNERS, SOCKETS = "/library/users", "/etc/xs/learners", "/run/xs"  # as paths.py has them
 REFUSED = 126
 _LOCK, _USAGE = "lock", "usage"  # in .state
 _MARKS = {"datastore-current": "complete", "documents": "complete-documents"}  # as engines.KINDS has them
@@ -62,27 +64,24 @@ def _session(arguments: list[str], command: str) -> int:
         case _:
             raise Refusal("there is no shell here: this account takes backups only")
     request = grammar.parse(command)
-    limits = settings.load("accounts")
-    _limit(limits)
     if isinstance(request, Xs):
         from schoolserver import verbs
 
+        _limit(_settings())
         print(verbs.answer(request.verb, tree, _trees(tree)))
         return 0
     if isinstance(request, Pull):
         source = _source(tree, request)
-        place = _take_place(tree)
-        code = _run(jail.argv(request, source, limits.idle_seconds))
+        place, limits = _take_place(tree)
+        _limit(limits)
+        code = _run(jail.argv(request, source, limits["idle_seconds"]))
         place.close()
         return code
-    if isinstance(request, Push) and allowance.used_percent(str(paths.USERS)) > limits.full_percent:
-        # Permission says so too, but nobody has to ask it.
-        raise Refusal("the school server is full: please tell your teacher")
-    return _receive(tree, request, limits)
+    return _receive(tree, request)
 
 
-def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
-    top = f"{paths.USERS}/{tree}"
+def _receive(tree: str, request: Push | Flag) -> int:
+    top = f"{USERS}/{tree}"
     state = os.open(f"{top}/.state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     mark = _MARKS.get(request.destination, "") if isinstance(request, Push) else ""
     if mark and _exists(mark, state):
@@ -94,7 +93,8 @@ def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
                 "the school server could not put the last backup of this laptop away yet: try again later"
             ) from error
     lock = _take_lock(state)
-    place = _take_place(tree, last=isinstance(request, Flag))
+    place, limits = _take_place(tree, last=isinstance(request, Flag))
+    _limit(limits)
     if mark and _exists(mark, state):
         os.unlink(mark, dir_fd=state)  # after a crash, half a run must not look like a complete one
         os.fsync(state)
@@ -102,7 +102,7 @@ def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
         destination = f"{top}/{request.destination}"
         code = _push(tree, request, destination, state, limits)
     else:
-        destination, code = "", _run(jail.argv(request, "", limits.idle_seconds))
+        destination, code = "", _run(jail.argv(request, "", limits["idle_seconds"]))
     completed = mark and code in _COMPLETE
     if completed:
         _sync(destination)
@@ -117,22 +117,26 @@ def _receive(tree: str, request: Push | Flag, limits: settings.Accounts) -> int:
     return code
 
 
-def _push(tree: str, request: Push, destination: str, state: int, limits: settings.Accounts) -> int:
+def _push(tree: str, request: Push, destination: str, state: int, limits: dict[str, int]) -> int:
     """Run rsync as long as the learner's directories do not hold too much; return its exit code, or raise Refusal."""
-    allowed = allowance.Limits(limits.learner_files, limits.learner_bytes, limits.stop_percent)
+    allowed = allowance.Limits(limits["learner_files"], limits["learner_bytes"], limits["stop_percent"])
     seeds = _seeds(tree) if request.destination == "datastore-current" else ()
     # Else a laptop in a loop would get a little further each time.
     too_much = _read_usage(state).over(allowed)
-    argv = jail.argv(request, destination, limits.idle_seconds, seeds, only_delete=bool(too_much))
-    places = [f"{paths.USERS}/{one}/{name}" for one in _trees(tree) for name in allowance.COUNTED]
-    if too_much:
+    # Permission says so too, but nobody has to ask it.
+    full = allowance.used_percent(USERS) > limits["full_percent"]
+    argv = jail.argv(request, destination, limits["idle_seconds"], seeds, only_delete=bool(too_much or full))
+    places = [f"{USERS}/{one}/{name}" for one in _trees(tree) for name in allowance.COUNTED]
+    if too_much or full:
         _run(argv)
         code, usage = REFUSED, allowance.count(places, allowed)
     else:
-        code, usage, too_much = allowance.watch(argv, places, allowed, str(paths.USERS))
+        code, usage, too_much = allowance.watch(argv, places, allowed, USERS)
     _write_usage(usage, state)
     if too_much:
         raise Refusal(f"{too_much} came from this laptop: delete what is not needed, or ask your teacher")
+    if full:
+        raise Refusal("the school server is full and took nothing new: please tell your teacher")
     return code
 
 
@@ -155,7 +159,7 @@ def _write_usage(usage: allowance.Usage, state: int) -> None:
 def _trees(tree: str) -> list[str]:
     """Return all trees of the learner of `tree`, as the registrar wrote them down (house.House.learners)."""
     try:
-        with open(f"{paths.LEARNERS}/{tree}", encoding="ascii") as file:
+        with open(f"{LEARNERS}/{tree}", encoding="ascii") as file:
             return file.read().split() or [tree]  # empty for a moment after a power cut
     except FileNotFoundError:
         return [tree]
@@ -174,7 +178,7 @@ def _seeds(tree: str) -> list[str]:
             syslog.syslog(syslog.LOG_WARNING, f"{tree}: {other} cannot be read: {error}")
             continue
         if latest:
-            found.append(f"{paths.USERS}/{other}/{latest}")
+            found.append(f"{USERS}/{other}/{latest}")
     return found[:_MOST_SEEDS]
 
 
@@ -182,7 +186,7 @@ def _latest(tree: str) -> str:
     """Return `datastore/<stamp>` of the newest snapshot of `tree`, "" when there is none; raise Refusal if damaged."""
     try:
         # Resolved here: in the jail root's links look like nobody's, and rsync 3.5 refuses those.
-        path = os.readlink(f"{paths.USERS}/{tree}/datastore-latest")
+        path = os.readlink(f"{USERS}/{tree}/datastore-latest")
     except FileNotFoundError:
         return ""
     directory, _, stamp = path.partition("/")
@@ -204,7 +208,7 @@ def _source(tree: str, request: Pull) -> str:
             path, tree = max((_latest(one), one) for one in trees)
         if not path:
             raise Refusal("the school server has no backup of this laptop yet")
-    at = f"{paths.USERS}/{tree}"
+    at = f"{USERS}/{tree}"
     for part in path.split("/"):
         at = f"{at}/{part}"
         if not stat.S_ISDIR(_mode(at)):
@@ -219,10 +223,10 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _limit(limits: settings.Accounts) -> None:
+def _limit(limits: dict[str, int]) -> None:
     """Set what rsync, taken over or not, cannot raise."""
     for limit, value in (
-        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_CORE, 0),  # a core file would put the server's memory into the tree
         (resource.RLIMIT_NPROC, _PROCESSES),
         (resource.RLIMIT_AS, _MEMORY),
@@ -233,7 +237,7 @@ def _limit(limits: settings.Accounts) -> None:
     os.nice(10)  # the server's own work goes first, on the disk too: the I/O priority follows
     # The kernel ends a session that takes too long, and the jail dies with its gate.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(limits.session_seconds)
+    signal.alarm(limits["session_seconds"])
 
 
 def _take_lock(state: int) -> int:
@@ -269,20 +273,32 @@ def _end_orphans() -> None:
             continue
 
 
-def _take_place(tree: str, *, last: bool = False) -> socket.socket:
-    """Return a connection that holds this session's place for as long as it is open; `last` ends the run's lease."""
+def _take_place(tree: str, *, last: bool = False) -> tuple[socket.socket, dict[str, int]]:
+    """Return a connection that holds this session's place for as long as it is open, and the session's limits.
+
+    `last` ends the run's lease.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_PLACE_SECONDS)
     try:
-        connection.connect(str(paths.SOCKETS / "place"))
+        connection.connect(f"{SOCKETS}/place")
         local_socket.send(connection, {"tree": tree, "last": last, "address": _address()})
         answer = local_socket.receive(connection)
     except OSError as error:
         syslog.syslog(syslog.LOG_WARNING, f"{tree}: the permission service did not answer: {error}")
-        return _place_alone()
+        return _place_alone(), _settings()
     if not answer.get("ok"):
         raise Refusal(str(answer.get("error")))
-    return connection
+    return connection, answer["limits"]
+
+
+def _settings() -> dict[str, int]:
+    """Return the limits as their file has them: slowly, so the permission service, which knows them, is asked first."""
+    from dataclasses import asdict
+
+    from schoolserver import settings
+
+    return asdict(settings.load("accounts"))
 
 
 def _address() -> str:
@@ -338,6 +354,6 @@ def _exists(name: str, directory: int) -> bool:
 
 def _report(tree: str) -> None:
     """Tell the snapshot part that a mark waits, and wait for it; raise OSError or Refusal if it could not see to it."""
-    answer = local_socket.ask(paths.SOCKETS / "snapshot", {"tree": tree}, _REPORT_SECONDS)
+    answer = local_socket.ask(f"{SOCKETS}/snapshot", {"tree": tree}, _REPORT_SECONDS)
     if not answer.get("ok"):
         raise Refusal(str(answer.get("error")))

@@ -8,14 +8,14 @@ must be one that is known here, and rsync is started later with words that come 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections import namedtuple
 
 from schoolserver import stamps
 from schoolserver.errors import Refusal
 from schoolserver.names import SERIAL, TREE, UUID
 
 
-class Push(NamedTuple):
+class Push(namedtuple("Push", "destination words slash")):
     """Write one of the tree's own directories."""
 
     destination: str  # one of DESTINATIONS
@@ -23,23 +23,23 @@ class Push(NamedTuple):
     slash: str  # "/" where the laptop ended the path with one, else ""
 
 
-class Flag(NamedTuple):
+class Flag(namedtuple("Flag", "serial words")):
     """The old client's "this run is complete"."""
 
     serial: str
     words: tuple[str, ...]
 
 
-class Pull(NamedTuple):
+class Pull(namedtuple("Pull", "source words slash tree", defaults=("",))):
     """Read one snapshot, the latest, or one keepsake."""
 
     source: str  # path in the tree: datastore-latest, datastore/<stamp> or keepsakes/<uid>/<stamp>
     words: tuple[str, ...]
     slash: str
-    tree: str = ""  # another tree of the same learner, "" for the laptop's own
+    tree: str  # another tree of the same learner, "" for the laptop's own
 
 
-class Xs(NamedTuple):
+class Xs(namedtuple("Xs", "verb")):
     """A question of our own client."""
 
     verb: str  # one of VERBS

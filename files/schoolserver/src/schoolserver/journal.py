@@ -20,6 +20,7 @@ from schoolserver import (
     bundle,
     catalog,
     datastore,
+    local_server,
     local_socket,
     pages,
     paths,
@@ -165,7 +166,7 @@ def main() -> None:
     """Serve the sockets `journal` and `ticket` that systemd passed."""
     try:
         chosen = settings.load("journal")
-        page_socket, ticket_socket = local_socket.inherited("journal"), local_socket.inherited("ticket")
+        page_socket, ticket_socket = local_server.inherited("journal"), local_server.inherited("ticket")
     except Refusal as refusal:
         sys.exit(str(refusal))
     tickets = Tickets(chosen.ticket_seconds, chosen.session_seconds)
@@ -173,7 +174,7 @@ def main() -> None:
     def answer(request: local_socket.Message, uid: int) -> local_socket.Message:
         return answer_ticket(request, uid, tickets, chosen.address)
 
-    local_socket.in_background(lambda: local_socket.serve(ticket_socket, answer), "ticket")
+    local_server.in_background(lambda: local_server.serve(ticket_socket, answer), "ticket")
     page = Page(paths.USERS, paths.CATALOG, tickets)
     waitress.serve(
         page,

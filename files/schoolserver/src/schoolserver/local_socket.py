@@ -1,35 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line of JSON in, one line of JSON out, over a unix socket; the kernel says who asks."""
+"""One line of JSON in, one line of JSON out, over a unix socket: the side that asks.
+
+Each session's gate imports this and pays for it, so what only the other side needs is in local_server.py.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import struct
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from schoolserver.errors import Refusal
+TYPE_CHECKING = False  # as typing has it, which is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
-Message = dict[str, Any]
+    Message = dict[str, Any]
+else:
+    Message = dict
 # The longest request that any part sends is a registration with a 16384-bit RSA key (about 3 kB).
 MAX_LINE = 64 * 1024
-FIRST_INHERITED = 3  # sd_listen_fds(3)
-TROUBLE = "the school server has a problem of its own; it is in its log: try again later"
 
 
-def ask(path: Path, request: Message, timeout: float) -> Message:
+def ask(path: str | os.PathLike[str], request: Message, timeout: float) -> Message:
     """Send `request` to the socket at `path` and return its answer; raise OSError, after `timeout` seconds in all."""
     until = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
-        connection.connect(str(path))
+        connection.connect(os.fspath(path))
         connection.settimeout(_rest(until))
         send(connection, request)
         connection.settimeout(_rest(until))
@@ -66,72 +64,6 @@ def receive(connection: socket.socket) -> Message:
     if not isinstance(message, dict):
         raise ConnectionError("the other side sent no JSON object")
     return message
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Return the uid of the process at the other end, as it was when it connected."""
-    # SO_PEERCRED is filled in by the kernel: a laptop that owns its rsync cannot claim another's uid.
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
-
-
-def inherited(name: str) -> socket.socket:
-    """Return the listening socket that systemd passed as FileDescriptorName=`name`; raise Refusal if there is none."""
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or name not in names:
-        raise Refusal(f"no socket named {name} was passed: start this through its systemd socket unit")
-    return socket.socket(fileno=FIRST_INHERITED + names.index(name))
-
-
-def serve(listener: socket.socket, answer: Callable[[Message, int], Message], timeout: float = 10.0) -> None:
-    """Answer one request a connection for ever, one connection at a time.
-
-    `answer(request, uid)` returns the reply; reply_to() says what becomes of its errors. A client has `timeout` seconds
-    for its whole request, and as long to take its answer: a slow one cannot hold up the others for longer.
-    """
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(timeout)
-            try:
-                reply_to(connection, answer)
-            except OSError as error:
-                print(f"dropped a local connection: {error}", file=sys.stderr, flush=True)
-
-
-def reply_to(connection: socket.socket, answer: Callable[[Message, int], Message]) -> Message:
-    """Read one request, send its answer and return that answer; raise OSError when the other side has gone.
-
-    A Refusal becomes {"ok": false, "error": …}; so does any other error, without telling what it was.
-    """
-    request = receive(connection)
-    try:
-        reply = answer(request, peer_uid(connection))
-    except Refusal as refusal:
-        reply = {"ok": False, "error": str(refusal)}
-    except Exception:  # what one request does to us must not end the part for everybody
-        traceback.print_exc()
-        reply = {"ok": False, "error": TROUBLE}
-    send(connection, reply)
-    return reply
-
-
-def in_background(target: Callable[[], None], name: str) -> None:
-    """Run `target` in a thread that ends with the process, and the process with it.
-
-    A part that lost one of its sides would look well to systemd for ever; one that ended is started again.
-    """
-
-    def run() -> None:
-        try:
-            target()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            print(f"the thread {name!r} ended, so this part does", file=sys.stderr, flush=True)
-            os._exit(1)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
 
 
 def _rest(until: float) -> float:

@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from waitress.server import create_server
 
-from schoolserver import local_socket, paths, registry, seen, settings
+from schoolserver import local_server, local_socket, paths, registry, seen, settings
 from schoolserver.allowance import used_percent
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
@@ -29,6 +30,7 @@ VERSIONS = ("1",)
 _QUESTION = re.compile(r"/backup/(?P<version>[^/]+)/available/(?P<serial>[A-Za-z0-9]+)", re.ASCII)
 _GATE_SECONDS = 2.0  # a gate sends its line at once, and the others wait meanwhile
 _FULL_WAIT = 3600  # seconds; a person has to make room
+_LONGEST_ADDRESS = 50  # characters of the longest IPv6 address with its interface
 _LONGEST_CLIENT = 60  # characters of a client's name for itself
 _A_LINE = 60.0  # seconds between two lines of the log for one reason: a laptop that asks in a loop must not fill it
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -98,32 +100,32 @@ class Permission:
         # Else a learner could take and free the places of others.
         if not isinstance(tree, str) or not TREE.fullmatch(tree) or registry.uid_of(tree, self._registry) != uid:
             raise Refusal("the school server does not know this laptop any more: register it again")
-        address = request.get("address")
+        address = _address_in(request)
         # Only a further tree, <serial>.2, is asked for under another's name.
         serial, further, _ = tree.partition(".")
         asked = registry.tree_of(serial, self._registry) if further else None
         with self._lock:
             now = time.monotonic()
-            if asked and isinstance(address, str):
+            if asked:
                 self._places.hand_over(asked, tree, address)
-            if self._places.hold(tree, now):
+            if self._places.hold(tree, address, now):
                 self._write_seen(tree, address)
-                return {"ok": True}
+                return {"ok": True, "limits": asdict(self._limits)}
             seconds = self._places.retry_after(now)
         self._note("busy", f"a session of {tree} was told to come back in {seconds} s")
         return {"ok": False, "error": f"the school server is busy: try again in {seconds} s", "retry_after": seconds}
 
-    def _write_seen(self, tree: str, address: object) -> None:
+    def _write_seen(self, tree: str, address: str) -> None:
         try:
             if self._seen:
                 seen.note(self._seen, tree, address, self._clients.get(tree, ""), datetime.now(UTC))
         except OSError as error:  # no backup depends on it
             self._note_locked("seen", f"{self._seen}: {error}")
 
-    def leave(self, tree: str, *, last: bool) -> None:
-        """A session of `tree` that had a place ended; `last` says that its run did."""
+    def leave(self, tree: str, address: str, *, last: bool) -> None:
+        """A session of `tree` from `address` that had a place ended; `last` says that its run did."""
         with self._lock:
-            self._places.release(tree, time.monotonic(), last=last)
+            self._places.release(tree, address, time.monotonic(), last=last)
 
     def seat_all(self, listener: socket.socket) -> None:
         """Serve every gate that connects to `listener`, for ever: each keeps its place until its connection ends."""
@@ -145,12 +147,12 @@ class Permission:
         def seat(request: local_socket.Message, uid: int) -> local_socket.Message:
             answer = self.seat(request, uid)
             if answer["ok"]:
-                held.update(tree=request["tree"], last=request.get("last") is True)
+                held.update(tree=request["tree"], address=_address_in(request), last=request.get("last") is True)
             return answer
 
         gate.settimeout(_GATE_SECONDS)
         try:
-            local_socket.reply_to(gate, seat)
+            local_server.reply_to(gate, seat)
         except OSError as error:
             print(f"a gate went away: {error}", file=sys.stderr, flush=True)
         if held:  # also by one that went before its answer came: its end is read at once and gives the place back
@@ -190,14 +192,18 @@ def server(permission: Permission, web: socket.socket) -> Any:
 def main() -> int:
     """Serve on the two sockets that systemd passed, for ever."""
     try:
-        gates, web = local_socket.inherited("place"), local_socket.inherited("permission")
+        gates, web = local_server.inherited("place"), local_server.inherited("permission")
         permission = Permission(settings.load("accounts"), paths.REGISTRY, paths.USERS, paths.SEEN)
     except Refusal as error:
         print(f"xs-permission: {error}", file=sys.stderr)
         return 1
-    local_socket.in_background(lambda: permission.seat_all(gates), "gates")
+    local_server.in_background(lambda: permission.seat_all(gates), "gates")
     server(permission, web).run()
     return 0
+
+
+def _address_in(request: local_socket.Message) -> str:
+    return str(request.get("address", ""))[:_LONGEST_ADDRESS]
 
 
 def _unavailable(reason: str, seconds: int) -> tuple[str, list[tuple[str, str]], bytes]:

@@ -16,16 +16,20 @@ PER_HOLDER = 2  # sessions at once: a backup and a restore; more would let one l
 # connects within seconds, and the next behind the same router is granted; two, so that one laptop which lost its
 # network in between does not make all the others wait for its lease to end.
 PER_ADDRESS = 2
+# Whoever makes keys has many trees, but not many addresses without some trouble: a quarter of the places is never taken
+# from one address alone. A class behind one router backs up on the rest, which two cores are busy with.
+_FOR_OTHERS = 4
 BETWEEN_SECONDS = 20.0  # a slow laptop's next ssh session of the same run
 _LEAST_WAIT = 15
 
 
 @dataclass
 class Lease:
-    """A place kept until `end`; `address` is who asked for it, None once a session has used it."""
+    """A place kept until `end`; `address` is who asked for it; `used` says whether a session has sat in it."""
 
     end: float
-    address: str | None
+    address: str
+    used: bool = False
 
 
 @dataclass
@@ -36,26 +40,30 @@ class Places:
     lease_seconds: float
     leases: dict[str, Lease] = field(default_factory=dict)  # by holder
     sessions: dict[str, int] = field(default_factory=dict)  # holder -> its open sessions
+    addresses: dict[str, int] = field(default_factory=dict)  # address -> the open sessions from there
 
     def grant(self, holder: str, address: str, now: float) -> bool:
         """Lease a place to `holder`, anew if it has one, as `address` asks; False when all or its own are taken."""
-        if not self._room_for(holder, now):
+        if not self._room_for(holder, now) or (holder not in self.leases and self._crowds_out(address)):
             return False
         # A renewal counts for who asks: else one laptop could keep up the leases of a whole class that went home.
-        unused = [other for other, lease in self.leases.items() if lease.address == address and other != holder]
-        if holder not in self.sessions and len(unused) >= PER_ADDRESS:
+        unused = [other for other, lease in self.leases.items() if (lease.address, lease.used) == (address, False)]
+        if holder not in self.sessions and len({*unused} - {holder}) >= PER_ADDRESS:
             return False
-        self.leases[holder] = Lease(now + self.lease_seconds, None if holder in self.sessions else address)
+        self.leases[holder] = Lease(now + self.lease_seconds, address, used=holder in self.sessions)
         return True
 
-    def hold(self, holder: str, now: float) -> bool:
-        """Seat a session of `holder`, on its lease or on a free place; False when neither is there."""
+    def hold(self, holder: str, address: str, now: float) -> bool:
+        """Seat a session of `holder` from `address`, on its lease or on a free place; False when neither is there."""
         mine = self.sessions.get(holder, 0)
         if mine >= PER_HOLDER or (mine and self.taken(now) >= self.limit) or not self._room_for(holder, now):
             return False
+        if (mine or holder not in self.leases) and self._crowds_out(address):
+            return False
         self.sessions[holder] = mine + 1
+        self.addresses[address] = self.addresses.get(address, 0) + 1
         if holder in self.leases:
-            self.leases[holder].address = None
+            self.leases[holder].used = True
         return True
 
     def hand_over(self, asked: str, holder: str, address: str) -> None:
@@ -64,14 +72,15 @@ class Places:
         A laptop whose key waits for a person asks by its serial, which still stands for the older tree.
         """
         lease = self.leases.get(asked)
-        if holder != asked and lease and address and lease.address == address:
+        if holder != asked and lease and not lease.used and address and lease.address == address:
             self.leases.setdefault(holder, self.leases.pop(asked))
 
-    def release(self, holder: str, now: float, *, last: bool) -> None:
-        """A session of `holder` ended; `last` says that its run did."""
-        left = self.sessions.pop(holder, 1) - 1
-        if left > 0:
-            self.sessions[holder] = left
+    def release(self, holder: str, address: str, now: float, *, last: bool) -> None:
+        """A session of `holder` from `address` ended; `last` says that its run did."""
+        for open_sessions, who in ((self.sessions, holder), (self.addresses, address)):
+            left = open_sessions.pop(who, 1) - 1
+            if left > 0:
+                open_sessions[who] = left
         if last:
             self.leases.pop(holder, None)
         elif holder in self.leases:
@@ -88,6 +97,13 @@ class Places:
         """Return in how many seconds asking again makes sense: when the first unused lease ends, or a run's length."""
         ends = [lease.end - now for holder, lease in self.leases.items() if holder not in self.sessions]
         return max(_LEAST_WAIT, round(min(ends, default=self.lease_seconds)))
+
+    def _crowds_out(self, address: str) -> bool:
+        """Say whether one more from `address` would take what is for others."""
+        kept = [
+            other for other, lease in self.leases.items() if lease.address == address and other not in self.sessions
+        ]
+        return bool(address) and self.addresses.get(address, 0) + len(kept) >= self.limit - self.limit // _FOR_OTHERS
 
     def _room_for(self, holder: str, now: float) -> bool:
         taken = self.taken(now)  # first, because it ends what has run out

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import audit, house, local_socket, paths, policy, refusals, settings, stamps
+from schoolserver import audit, house, local_server, local_socket, paths, policy, refusals, settings, stamps
 from schoolserver.accounts import Known
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -127,7 +127,7 @@ def _entries(done: Iterable[tuple[Message, Outcome]]) -> list[audit.Entry]:
 def main() -> int:
     """Serve registrations on the socket that systemd passed, for ever."""
     try:
-        listener = local_socket.inherited("registrar")
+        listener = local_server.inherited("registrar")
         load_rules()  # a start says at once what is wrong with them
         house.derive()
     except (Refusal, OSError) as error:
@@ -176,7 +176,7 @@ def _receive(connection: socket.socket) -> Message:
     connection.settimeout(_SECONDS)
     message = local_socket.receive(connection)
     # The socket's mode keeps the others out; this is the second lock, for the day somebody loosens the first.
-    if local_socket.peer_uid(connection) not in (0, pwd.getpwnam("xs-registration").pw_uid):
+    if local_server.peer_uid(connection) not in (0, pwd.getpwnam("xs-registration").pw_uid):
         raise Refusal("only registration may ask the registrar")
     if message.pop("op", None) != "register":
         raise Refusal("the registrar knows one operation: register")

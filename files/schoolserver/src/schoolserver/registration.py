@@ -18,7 +18,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 from waitress.server import create_server
 
-from schoolserver import local_socket, paths, settings
+from schoolserver import local_server, local_socket, paths, settings
 from schoolserver.errors import Refusal
 
 LONGEST = 16 * 1024  # bytes of a request; the largest key that is accepted takes 3 kB
@@ -130,7 +130,7 @@ def server(application: Registration, listener: socket.socket) -> Any:
 def main() -> int:
     """Serve on the socket that systemd passed, for ever."""
     try:
-        listener = local_socket.inherited("registration")
+        listener = local_server.inherited("registration")
         host = settings.load("registration").host
     except Refusal as error:
         print(f"xs-registration: {error}", file=sys.stderr)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_socket, paths
+from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_server, local_socket, paths
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
@@ -115,7 +115,7 @@ def main() -> None:
     """Serve the socket `snapshot` that systemd passed, after taking what waits."""
     os.umask(0o022)
     try:
-        listener = local_socket.inherited("snapshot")
+        listener = local_server.inherited("snapshot")
     except Refusal as refusal:
         sys.exit(str(refusal))
     sweep(paths.USERS, datetime.now(UTC))
@@ -123,7 +123,7 @@ def main() -> None:
         catalog.make_ready(paths.CATALOG, paths.USERS)
     except (OSError, sqlite3.Error) as error:
         print(f"no catalog for now: {error}", file=sys.stderr, flush=True)
-    local_socket.serve(listener, answer)
+    local_server.serve(listener, answer)
 
 
 def _take_waiting(tree: Path, now: datetime, catalog_file: Path) -> dict[Kind, str]:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from schoolserver import btrfs, copying
@@ -32,17 +32,8 @@ class Subvolumes:
         Were it sealed afterwards, a process of the learner could open a file in it before, and go on writing.
         """
         _renew(incoming, kind.caches)
-        top = os.open(incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        owner = os.fstat(top)
-        try:
-            # Root's, because whoever owns the top of a read-only subvolume may make it writable again. A crash here
-            # leaves incoming root's: snapshot.remove_leftovers() gives it back.
-            os.fchown(top, 0, 0)
-            os.fchmod(top, 0o755)
+        with _owned_by_root(incoming):
             btrfs.snapshot(incoming, new)
-        finally:
-            os.fchown(top, owner.st_uid, owner.st_gid)
-            os.close(top)
 
     def remove(self, path: Path) -> None:
         """Remove the subvolume with those nested at its top; its space comes back in the background."""
@@ -54,6 +45,25 @@ class Subvolumes:
     def sync(self, path: Path) -> None:
         """Have btrfs write out what it has in hand."""
         btrfs.sync(path)
+
+
+@contextmanager
+def _owned_by_root(incoming: Path) -> Iterator[None]:
+    """Make the top of `incoming` root's, and so that of a snapshot, for whoever owns it may make it writable again.
+
+    A crash leaves it root's: snapshot.remove_leftovers() gives it back.
+    """
+    top = os.open(incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        owner = os.fstat(top)
+        os.fchown(top, 0, 0)
+        try:
+            os.fchmod(top, 0o755)
+            yield
+        finally:
+            os.fchown(top, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(top)
 
 
 def _renew(incoming: Path, caches: Collection[str]) -> None:
