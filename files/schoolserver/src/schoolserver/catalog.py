@@ -20,7 +20,7 @@ from pathlib import Path
 from schoolserver import datastore, keepsakes, paths
 from schoolserver.datastore import Document, Entry
 
-SCHEMA = 1
+SCHEMA = 2
 READERS = "xs-readers"
 # A rollback journal, not WAL: readers have no right to write beside the file (DESIGN.md section 3).
 TABLES = """
@@ -29,10 +29,21 @@ CREATE TABLE snapshots (tree TEXT, stamp TEXT, PRIMARY KEY (tree, stamp)) STRICT
 CREATE TABLE keepsakes (tree TEXT, uid TEXT, stamp TEXT, PRIMARY KEY (tree, uid, stamp)) STRICT, WITHOUT ROWID;
 CREATE TABLE versions (
     tree TEXT, uid TEXT, first TEXT, last TEXT, fingerprint TEXT,
-    title TEXT, activity TEXT, mime_type TEXT, size INTEGER, timestamp INTEGER, preview INTEGER, damaged TEXT,
+    title TEXT, activity TEXT, mime_type TEXT, size INTEGER, timestamp INTEGER, preview INTEGER, damaged TEXT, tags TEXT,
     PRIMARY KEY (tree, uid, first)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX versions_by_last ON versions (tree, last);
+CREATE INDEX versions_damaged ON versions (tree, uid) WHERE damaged <> '';
+-- What search.py matches. Trigrams, because Thai and Chinese put no spaces between words. It holds no text of its own,
+-- and knows a version by its rowid: nothing may VACUUM this file.
+CREATE VIRTUAL TABLE words USING fts5(title, tags, activity, content = 'versions', tokenize = 'trigram');
+CREATE TRIGGER words_come AFTER INSERT ON versions BEGIN
+    INSERT INTO words (rowid, title, tags, activity) VALUES (new.rowid, new.title, new.tags, new.activity);
+END;
+CREATE TRIGGER words_go AFTER DELETE ON versions BEGIN
+    INSERT INTO words (words, rowid, title, tags, activity)
+        VALUES ('delete', old.rowid, old.title, old.tags, old.activity);
+END;
 -- What timeline.py reads. in_snapshot: the newest that holds this version, null where only a keepsake does; gone: the
 -- document is not in its tree's newest snapshot; newest: no version of the document is newer.
 CREATE VIEW listed AS SELECT *,
@@ -98,6 +109,12 @@ def reading(file: Path = paths.CATALOG) -> sqlite3.Connection:
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
     database.row_factory = sqlite3.Row
     return database
+
+
+def damaged(database: sqlite3.Connection) -> list[sqlite3.Row]:
+    """Return (tree, uid, first, last, damaged) of every version with something wrong, what is wrong in `damaged`."""
+    query = "SELECT tree, uid, first, last, damaged FROM versions WHERE damaged <> '' ORDER BY tree, uid, first"
+    return database.execute(query).fetchall()
 
 
 Point = tuple[str, str | None]
@@ -180,8 +197,8 @@ def _see(database: sqlite3.Connection, tree: str, uid: str, stamp: str, entry: E
 
 
 def _insert(database: sqlite3.Connection, key: tuple[str, ...], said: Document) -> None:
-    rest = (said.title, said.activity, said.mime_type, said.size, said.timestamp, int(said.preview), said.damaged)
-    database.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *rest))
+    rest = (said.title, said.activity, said.mime_type, said.size, said.timestamp, int(said.preview), said.damaged, said.tags)
+    database.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *rest))
 
 
 def _forget(database: sqlite3.Connection, tree: str, stamp: str) -> None:
@@ -222,7 +239,7 @@ def _rewrite(database: sqlite3.Connection, tree: str, uid: str, stamps: list[str
         said = row_at(first)
         assert said is not None
         database.execute(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (tree, uid, first, last, fingerprint, *said[5:]),
         )
 

@@ -8,6 +8,7 @@ import io
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +23,12 @@ from schoolserver import (
     paths,
     registry,
     rotation,
+    search,
     settings,
 )
 from schoolserver.errors import Refusal
+
+FOUND = 200  # documents that `xs find` prints at most
 
 
 def page(arguments: argparse.Namespace) -> None:
@@ -47,6 +51,17 @@ def rotate(arguments: argparse.Namespace) -> None:
     print(f"{count} snapshots {'would be ' if arguments.dry_run else ''}removed; the policy keeps {keep_days} days")
     if failed:
         raise Refusal(f"not rotated: {'; '.join(failed)}")
+
+
+def find(arguments: argparse.Namespace) -> None:
+    """Print the documents of one learner that have all the words."""
+    words = " ".join(arguments.words)
+    with closing(catalog.reading(paths.CATALOG)) as database:
+        found = search.search(database, cli_restore.trees_of(arguments.laptop), words, FOUND)
+    if not found:
+        raise Refusal(f"no document of {arguments.laptop} has {words!r} in its title, tags or activity")
+    for one in found:
+        print(f"{one.uid}  {one.tree}  {one.first}  {one.said.title}{'  (deleted)' if one.gone else ''}")
 
 
 def catalog_rebuild(_: argparse.Namespace) -> None:
@@ -84,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
     catalogs = verbs.add_parser("catalog", help="what is where").add_subparsers(required=True, metavar="verb")
     verb = catalogs.add_parser("rebuild", help="make the catalog anew from the disk")
     verb.set_defaults(run=catalog_rebuild)
+
+    verb = verbs.add_parser("find", help="find a child's documents by words of their title, tags or activity")
+    verb.add_argument("laptop", help="a laptop of the child, or a tree such as SHC12345678.2")
+    verb.add_argument("words", nargs="+")
+    verb.set_defaults(run=find)
 
     verb = verbs.add_parser("check-settings", help="say whether a settings file can be read")
     verb.add_argument("part", choices=sorted(settings.PARTS))

@@ -50,6 +50,7 @@ class Document:
     timestamp: int  # the laptop's clock, seconds since 1970; 0 where it says none
     preview: bool  # whether there is one
     damaged: str  # what is wrong with it, "" when nothing is
+    tags: str = ""  # the words that the child gave it to find it by
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,7 @@ def describe(entry: Entry) -> Document:
         size=size or 0,
         timestamp=_seconds(line("timestamp")),
         preview=preview(entry) is not None,
+        tags=line("tags"),
         damaged="; ".join(damage),
     )
 

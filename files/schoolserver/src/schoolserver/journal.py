@@ -25,6 +25,7 @@ from schoolserver import (
     pages,
     paths,
     registry,
+    search,
     settings,
     timeline,
 )
@@ -40,7 +41,7 @@ ROOT = "/journal/"
 COOKIE = "xs_journal"
 A_PAGE = 200  # documents on one page
 _POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = [
     # What a laptop wrote into its Journal is shown here: if any of it got past the escaping, nothing of it would run,
@@ -189,15 +190,27 @@ def main() -> None:
 def _list(database: sqlite3.Connection, trees: list[str], query: str) -> Response:
     asked = parse_qs(query)
     gone = asked.get("show") == ["gone"]
+    if words := asked.get("words", [""])[0][: search.LONGEST].strip():
+        return _found(search.search(database, trees, words, A_PAGE), words)
     wanted = asked.get("page", ["1"])[0]
     all_of_them, total = timeline.count(database, trees, False), timeline.count(database, trees, gone)
     last = max(1, -(-total // A_PAGE))
     page = min(max(1, int(wanted)), last) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
     documents = timeline.documents(database, trees, (page - 1) * A_PAGE, A_PAGE, gone)
+    shown = {"days": _by_day(documents), "gone": gone, "page": page, "last": last, "total": all_of_them}
+    return _html(pages.render("list.html", words="", **shown))
+
+
+def _found(documents: list[Version], words: str) -> Response:
+    shown = {"days": _by_day(documents), "gone": False, "page": 1, "last": 1, "total": 0}
+    return _html(pages.render("list.html", words=words, **shown))
+
+
+def _by_day(documents: list[Version]) -> dict[str, list[Version]]:
     days: dict[str, list[Version]] = {}
-    for document in documents:
+    for document in sorted(documents, key=lambda document: document.since, reverse=True):
         days.setdefault(pages.day(document.since), []).append(document)
-    return _html(pages.render("list.html", days=days, gone=gone, page=page, last=last, total=all_of_them))
+    return days
 
 
 def _document(versions: list[Version]) -> Response:

@@ -51,7 +51,7 @@ def documents(database: sqlite3.Connection, trees: list[str], start: int, most: 
         {_DOCUMENTS}
         ORDER BY CASE WHEN gone THEN last ELSE first END DESC, timestamp DESC, uid LIMIT ? OFFSET ?
     """
-    return [_version(row) for row in database.execute(query, (json.dumps(trees), gone, most, start))]
+    return [version_of(row) for row in database.execute(query, (json.dumps(trees), gone, most, start))]
 
 
 def count(database: sqlite3.Connection, trees: list[str], gone: bool) -> int:
@@ -68,7 +68,7 @@ def versions(database: sqlite3.Connection, trees: list[str], uid: str) -> list[V
     query = "SELECT * FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND uid = ? ORDER BY last DESC, tree"
     newest: dict[str, str] = {}  # fingerprint -> the tree with its newest copy
     rows = list(database.execute(query, (json.dumps(trees), uid)))
-    return [_version(row) for row in rows if newest.setdefault(row["fingerprint"], row["tree"]) == row["tree"]]
+    return [version_of(row) for row in rows if newest.setdefault(row["fingerprint"], row["tree"]) == row["tree"]]
 
 
 @contextmanager
@@ -87,7 +87,8 @@ def opened(users: Path, version: Version) -> Iterator[Entry]:
         yield entry
 
 
-def _version(row: sqlite3.Row) -> Version:
+def version_of(row: sqlite3.Row) -> Version:
+    """Return the version that a row of the view `listed` tells of."""
     said = Document(
         title=row["title"],
         activity=row["activity"],
@@ -96,6 +97,7 @@ def _version(row: sqlite3.Row) -> Version:
         timestamp=row["timestamp"],
         preview=bool(row["preview"]),
         damaged=row["damaged"],
+        tags=row["tags"],
     )
     return Version(
         row["tree"], row["uid"], row["first"], row["last"], said, bool(row["gone"]), row["in_snapshot"]
