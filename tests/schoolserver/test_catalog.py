@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import school
 from schoolserver import catalog, cli, datastore, paths, rotation, snapshot, timeline
+from schoolserver.engines import subvolumes
 
 ONE, TWO = school.uid(1), school.uid(2)
 S1, S2, S3 = "2026-11-23T101500Z", "2026-11-24T101500Z", "2026-11-25T101500Z"
@@ -41,7 +42,7 @@ def rows(file: Path) -> dict[str, list[tuple[object, ...]]]:
         return {
             table: database.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
             for table in ("versions", "keepsakes")
-        } | {"snapshots": database.execute("SELECT * FROM snapshots ORDER BY 1, 2").fetchall()}
+        } | {"snapshots": database.execute("SELECT tree, stamp FROM snapshots ORDER BY 1, 2").fetchall()}
 
 
 def versions(tree: Path, uid: str) -> list[tuple[str, str, str, bool]]:
@@ -215,6 +216,10 @@ def test_a_rebuild_gives_the_same_catalog_and_every_version_has_a_living_copy(
         updated = rows(file)
         catalog.rebuild(file, tree.parent)
         assert rows(file) == updated
+        with pytest.MonkeyPatch.context() as patch:  # and as looking at everything gives
+            patch.setattr(subvolumes.Subvolumes, "changed", lambda *_: None)
+            catalog.rebuild(file, tree.parent)
+        assert rows(file) == updated
     with closing(catalog.reading(file)) as database:
         for number in range(3):
             for version in timeline.versions(database, [tree.name], school.uid(number)):
@@ -243,3 +248,25 @@ def test_a_tree_that_starts_again_is_listed_as_it_is(tree: Path) -> None:
     snapshot.take(again, school.day(0), file_of(tree))
     assert versions(tree, ONE) == []
     assert versions(tree, TWO) == [(S1, S1, "Story 02", False)]
+
+
+def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    incoming = tree / "datastore-current"
+    for number in range(20):
+        school.write_document(incoming, school.uid(number))
+    run(tree, 0)
+    school.write_document(incoming, ONE, when=1_790_000_009, title="Second")
+    # A hostile laptop moves what it sent earlier to another document's place, with the old times.
+    os.rename(incoming / TWO[:2] / TWO, incoming / "away")
+    os.rename(incoming / school.uid(3)[:2] / school.uid(3), incoming / TWO[:2] / TWO)
+    looked: list[str] = []
+    see = catalog._see
+    monkeypatch.setattr(catalog, "_see", lambda *given: (looked.append(given[2]), see(*given)))
+    run(tree, 1)
+    assert sorted(looked) == sorted([ONE, TWO])
+    updated = rows(file_of(tree))
+    catalog.rebuild(file_of(tree), tree.parent)
+    assert rows(file_of(tree)) == updated
+    monkeypatch.setattr(subvolumes.Subvolumes, "changed", lambda *_: None)
+    catalog.rebuild(file_of(tree), tree.parent)
+    assert rows(file_of(tree)) == updated

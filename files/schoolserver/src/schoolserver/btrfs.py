@@ -20,6 +20,14 @@ _ARGS = struct.Struct("q4088s")  # struct btrfs_ioctl_vol_args: fd, name
 _ARGS_V2 = struct.Struct("qQQ32s4040s")  # struct btrfs_ioctl_vol_args_v2: fd, transid, flags, unused, name
 _FLAGS = struct.Struct("Q")
 _LONGEST_NAME = 255  # BTRFS_NAME_LEN
+_SEARCH = struct.Struct("7Q4I32x")  # struct btrfs_ioctl_search_key
+_SEARCH_ROOM = 256 * 1024  # bytes for what one search answers
+_ITEM = struct.Struct("3Q2I")  # struct btrfs_ioctl_search_header: transid, objectid, offset, type, len
+_INODE = struct.Struct("<QQ24xI")  # struct btrfs_inode_item: generation, transid, then nlink
+_INODE_ITEM = 1  # BTRFS_INODE_ITEM_KEY
+_FIRST_INODE, _LAST_INODE = 256, 2**64 - 257  # BTRFS_FIRST_FREE_OBJECTID, BTRFS_LAST_FREE_OBJECTID
+_SUBVOLUME_SIZE, _PARENT_UUID, _MADE = 504, 312, 352  # struct btrfs_ioctl_get_subvol_info_args; parent_uuid, otransid
+_LOOKUP_SIZE = 4096  # struct btrfs_ioctl_ino_lookup_args: treeid, objectid, name
 _READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
 
 
@@ -34,6 +42,9 @@ _CREATE = _number(_WRITE, 14, _ARGS.size)
 _DESTROY = _number(_WRITE, 15, _ARGS.size)
 _SNAPSHOT = _number(_WRITE, 23, _ARGS_V2.size)
 _GET_FLAGS = _number(_READ, 25, _FLAGS.size)
+_SEARCH_V2 = _number(_READ | _WRITE, 17, _SEARCH.size + 8)
+_INO_LOOKUP = _number(_READ | _WRITE, 18, _LOOKUP_SIZE)
+_SUBVOLUME_INFO = _number(_READ, 60, _SUBVOLUME_SIZE)
 _SET_FLAGS = _number(_WRITE, 26, _FLAGS.size)
 
 
@@ -118,6 +129,61 @@ def sync(path: Path) -> None:
     """Return when everything written to the file system of the directory `path` is on its disk; raise OSError."""
     with _directory(path) as directory:
         fcntl.ioctl(directory, _SYNC)
+
+
+def changed_paths(old: Path, new: Path) -> list[str] | None:
+    """Return the path in `new` of each inode that came or changed after `old` was taken, "" for the top; raise OSError.
+
+    None: not to be told, because they are not snapshots of one subvolume, or a changed file has several names. By the
+    kernel's own transaction numbers, which nothing that a laptop sends can set; costs what changed, not what there is.
+    """
+    with _directory(old) as before, _directory(new) as after:
+        (was, since), (now, _) = _origin(before), _origin(after)
+        if was != now or not any(was):
+            return None
+        paths = []
+        # A snapshot is taken while its transaction ends: all of that one is in it, and what follows has a later one.
+        for inode, names in _inodes_since(after, since + 1):
+            if names > 1:
+                return None
+            paths.append("" if inode == _FIRST_INODE else _path_of(after, inode))
+    return paths
+
+
+def _origin(subvolume: int) -> tuple[bytes, int]:
+    """Return the uuid of what `subvolume` is a snapshot of, and the transaction in which it was taken."""
+    answer = bytearray(_SUBVOLUME_SIZE)
+    fcntl.ioctl(subvolume, _SUBVOLUME_INFO, answer)
+    return bytes(answer[_PARENT_UUID : _PARENT_UUID + 16]), int.from_bytes(answer[_MADE : _MADE + 8], "little")
+
+
+def _inodes_since(subvolume: int, since: int) -> Iterator[tuple[int, int]]:
+    """Return (number, how many names) of each inode changed in transaction `since` or later."""
+    start = (_FIRST_INODE, 0, 0)  # objectid, type, offset: what a search begins at
+    while True:
+        key = _SEARCH.pack(
+            0, start[0], _LAST_INODE, start[2], 2**64 - 1, since, 2**64 - 1, start[1], 255, 2**32 - 1, 0
+        )  # fmt: skip
+        buffer = bytearray(key + _SEARCH_ROOM.to_bytes(8, "little") + bytes(_SEARCH_ROOM))
+        fcntl.ioctl(subvolume, _SEARCH_V2, buffer)
+        count, place = _SEARCH.unpack_from(buffer)[9], _SEARCH.size + 8
+        if not count:
+            return
+        for _ in range(count):
+            _, inode, offset, kind, length = _ITEM.unpack_from(buffer, place)
+            place += _ITEM.size
+            if kind == _INODE_ITEM:
+                _, transaction, names = _INODE.unpack_from(buffer, place)
+                if transaction >= since:
+                    yield inode, names
+            place += length
+        start = (inode, kind, offset + 1) if offset < 2**64 - 1 else (inode, kind + 1, 0)
+
+
+def _path_of(subvolume: int, inode: int) -> str:
+    buffer = bytearray(struct.pack("QQ", 0, inode) + bytes(_LOOKUP_SIZE - 16))
+    fcntl.ioctl(subvolume, _INO_LOOKUP, buffer)
+    return os.fsdecode(bytes(buffer[16:]).split(b"\0", 1)[0].rstrip(b"/"))
 
 
 def _destroy(path: Path) -> None:

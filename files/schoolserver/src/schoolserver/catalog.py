@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import grp
+import json
 import os
 import sqlite3
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from schoolserver import datastore, keepsakes, paths
+from schoolserver import datastore, engines, keepsakes, paths
 from schoolserver.datastore import Document, Entry
 
 SCHEMA = 2
@@ -25,11 +26,13 @@ READERS = "xs-readers"
 # A rollback journal, not WAL: readers have no right to write beside the file (DESIGN.md section 3).
 TABLES = """
 PRAGMA journal_mode = DELETE;
-CREATE TABLE snapshots (tree TEXT, stamp TEXT, PRIMARY KEY (tree, stamp)) STRICT, WITHOUT ROWID;
+-- whole: every document of it is listed, so that the next one can be listed by what differs.
+CREATE TABLE snapshots (tree TEXT, stamp TEXT, whole INTEGER, PRIMARY KEY (tree, stamp)) STRICT, WITHOUT ROWID;
 CREATE TABLE keepsakes (tree TEXT, uid TEXT, stamp TEXT, PRIMARY KEY (tree, uid, stamp)) STRICT, WITHOUT ROWID;
 CREATE TABLE versions (
     tree TEXT, uid TEXT, first TEXT, last TEXT, fingerprint TEXT,
-    title TEXT, activity TEXT, mime_type TEXT, size INTEGER, timestamp INTEGER, preview INTEGER, damaged TEXT, tags TEXT,
+    title TEXT, activity TEXT, mime_type TEXT, size INTEGER, timestamp INTEGER, preview INTEGER, damaged TEXT,
+    tags TEXT,
     PRIMARY KEY (tree, uid, first)
 ) STRICT;
 CREATE INDEX versions_by_last ON versions (tree, last);
@@ -163,18 +166,53 @@ def _update(database: sqlite3.Connection, tree: Path) -> None:
 
 def _add_snapshot(database: sqlite3.Connection, tree: Path, stamp: str) -> None:
     snapshot = tree / "datastore" / stamp
+    whole = 1
     try:
-        uids = sorted(datastore.entries(snapshot))
+        uids = _continue(database, tree, stamp)
+        if uids is None:
+            uids = sorted(datastore.entries(snapshot))
     except datastore.TooMany as error:
         print(f"{tree.name}: {stamp}: its documents are not listed: {error}", file=sys.stderr, flush=True)
-        uids = []
+        uids, whole = [], 0
     for uid in uids:
         try:
             with datastore.entry_in(snapshot, uid) as entry:
                 _see(database, tree.name, uid, stamp, entry)
         except OSError as error:
             print(f"{tree.name}: {stamp}: {uid} cannot be read: {error}", file=sys.stderr, flush=True)
-    database.execute("INSERT INTO snapshots VALUES (?, ?)", (tree.name, stamp))
+            whole = 0
+    database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (tree.name, stamp, whole))
+
+
+def _continue(database: sqlite3.Connection, tree: Path, stamp: str) -> list[str] | None:
+    """Let the versions that the snapshot shares with the one before last until it; return the uids left to look at.
+
+    None: all of them, and nothing was done.
+    """
+    query = "SELECT stamp, whole FROM snapshots WHERE tree = ? ORDER BY stamp DESC LIMIT 1"
+    previous = database.execute(query, (tree.name,)).fetchone()
+    if previous is None or not previous[1]:
+        return None
+    old, new = tree / "datastore" / previous[0], tree / "datastore" / stamp
+    try:
+        paths_changed = engines.of(new).changed(old, new)
+        uids = None if paths_changed is None else datastore.touched(old, new, paths_changed)
+        if uids is None:
+            return None
+        found = sorted(datastore.entries_of(new, uids))
+    except OSError as error:
+        print(f"{tree.name}: {stamp}: compared as a whole: {error}", file=sys.stderr, flush=True)
+        return None
+    held = database.execute(
+        "SELECT count(*) FROM versions WHERE tree = ? AND last = ?", (tree.name, previous[0])
+    ).fetchone()[0]  # fmt: skip
+    if held + len(found) > datastore.MOST_DOCUMENTS:
+        return None  # entries() counts exactly
+    database.execute(
+        "UPDATE versions SET last = ? WHERE tree = ? AND last = ? AND uid NOT IN (SELECT value FROM json_each(?))",
+        (stamp, tree.name, previous[0], json.dumps(sorted(uids))),
+    )
+    return found
 
 
 def _open_version(database: sqlite3.Connection, tree: str, uid: str) -> tuple[str, str] | None:
@@ -197,7 +235,8 @@ def _see(database: sqlite3.Connection, tree: str, uid: str, stamp: str, entry: E
 
 
 def _insert(database: sqlite3.Connection, key: tuple[str, ...], said: Document) -> None:
-    rest = (said.title, said.activity, said.mime_type, said.size, said.timestamp, int(said.preview), said.damaged, said.tags)
+    texts = (said.title, said.activity, said.mime_type)
+    rest = (*texts, said.size, said.timestamp, int(said.preview), said.damaged, said.tags)
     database.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *rest))
 
 

@@ -110,6 +110,36 @@ def entries(snapshot: Path) -> dict[str, bool]:
     return found
 
 
+def touched(old: Path, new: Path, paths: list[str]) -> set[str] | None:
+    """Return the uids that may differ between two snapshots; None if that cannot be told by their layout.
+
+    `paths` is what engines' changed() says. A name that stands for another inode than before counts with all below it,
+    for a laptop can move what it wrote earlier to where another document was. Raise TooMany, OSError.
+    """
+    with _opened(None, str(old)) as before, _opened(None, str(new)) as after:
+        if _is_old(before) or _is_old(after):
+            return None
+        was, now = _numbers(before), _numbers(after)
+        found: set[str] = set()
+        drawers = {path for path in paths if path and "/" not in path}
+        for name in drawers | {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}:
+            if _DRAWER.fullmatch(name):
+                found |= _moved(before if name in was else None, after if name in now else None, name)
+        found |= {parts[1] for parts in (path.split("/", 2) for path in paths) if len(parts) > 1}
+    return {uid for uid in found if is_uid(uid)}
+
+
+def entries_of(snapshot: Path, uids: set[str]) -> dict[str, bool]:
+    """Return what entries() says of `uids` alone, of a datastore that is not of layout 0."""
+    found: dict[str, bool] = {}
+    with _opened(None, str(snapshot)) as top:
+        for uid in uids:
+            with suppress(FileNotFoundError, NotADirectoryError), _opened(top, uid[:2]) as drawer:
+                if stat.S_ISDIR(os.stat(uid, dir_fd=drawer, follow_symlinks=False).st_mode):
+                    _add(found, drawer, uid)
+    return found
+
+
 @contextmanager
 def entry_in(snapshot: Path, uid: str) -> Iterator[Entry]:
     """Open the entry of `uid` in the snapshot at `snapshot`; raise OSError if it is not there."""
@@ -371,6 +401,26 @@ def _old_properties(entry: Entry) -> dict[str, str]:
 def _plain(value: object) -> str:
     # Half a surrogate pair is legal JSON that no file takes.
     return _text(str(value).encode("utf-8", "replace"))
+
+
+def _numbers(directory: int) -> dict[str, int]:
+    """Return {name: inode number} of the directories in `directory`."""
+    names = list(_directories(directory))
+    return {name: os.stat(name, dir_fd=directory, follow_symlinks=False).st_ino for name in names}
+
+
+def _moved(before: int | None, after: int | None, drawer: str) -> set[str]:
+    """Return the names in `drawer` that came, went, or stand for another directory than before."""
+
+    def listed(top: int | None) -> tuple[int, dict[str, int]]:
+        if top is None:
+            return 0, {}
+        with _opened(top, drawer) as descriptor:
+            return os.fstat(descriptor).st_ino, _numbers(descriptor)
+
+    (old_number, was), (number, now) = listed(before), listed(after)
+    both = was.keys() | now.keys()
+    return {name for name in both if old_number != number or was.get(name) != now.get(name)}
 
 
 def _directories(directory: int) -> Iterator[str]:

@@ -51,6 +51,13 @@ class Engine(Protocol):
     def remove(self, path: Path) -> None:
         """Remove the snapshot, or the incoming directory, at `path`, finished or not; nothing there is no error."""
 
+    def changed(self, old: Path, new: Path) -> list[str] | None:
+        """Return the path in the snapshot `new` of each file and directory that differs from the snapshot `old`.
+
+        Of a directory in which a name came or went, the directory's; "" is the top. None: this cannot be told for less
+        than a comparison of all.
+        """
+
     def sync(self, path: Path) -> None:
         """Return when all that was written to the file system of the directory `path` is on its disk."""
 

@@ -48,6 +48,10 @@ class Links:
         if os.path.lexists(path):
             copying.remove(path)
 
+    def changed(self, _old: Path, _new: Path) -> list[str] | None:
+        """Not to be told: the file system remembers no such thing."""
+        return None
+
     def sync(self, path: Path) -> None:
         """Have the file system write out what it has in hand."""
         done = subprocess.run(["sync", "--file-system", str(path)], capture_output=True, text=True, check=False)

@@ -42,6 +42,10 @@ class Subvolumes:
         elif os.path.lexists(path):
             copying.remove(path)
 
+    def changed(self, old: Path, new: Path) -> list[str] | None:
+        """Ask the kernel."""
+        return btrfs.changed_paths(old, new)
+
     def sync(self, path: Path) -> None:
         """Have btrfs write out what it has in hand."""
         btrfs.sync(path)
