@@ -261,7 +261,12 @@ def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkey
     os.rename(incoming / school.uid(3)[:2] / school.uid(3), incoming / TWO[:2] / TWO)
     looked: list[str] = []
     see = catalog._see
-    monkeypatch.setattr(catalog, "_see", lambda *given: (looked.append(given[2]), see(*given)))
+
+    def look(database: sqlite3.Connection, name: str, uid: str, stamp: str, entry: datastore.Entry) -> None:
+        looked.append(uid)
+        see(database, name, uid, stamp, entry)
+
+    monkeypatch.setattr(catalog, "_see", look)
     run(tree, 1)
     assert sorted(looked) == sorted([ONE, TWO])
     updated = rows(file_of(tree))
@@ -270,3 +275,12 @@ def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkey
     monkeypatch.setattr(subvolumes.Subvolumes, "changed", lambda *_: None)
     catalog.rebuild(file_of(tree), tree.parent)
     assert rows(file_of(tree)) == updated
+
+
+def test_damaged_versions_are_listed_with_what_is_wrong(tree: Path) -> None:
+    school.write_document(tree / "datastore-current", ONE)
+    school.write_document(tree / "datastore-current", TWO)
+    (tree / "datastore-current" / TWO[:2] / TWO / "metadata" / "title").write_bytes(b"\xff\xfe")
+    run(tree, 0)
+    with closing(catalog.reading(file_of(tree))) as database:
+        assert [tuple(row) for row in catalog.damaged(database)] == [(tree.name, TWO, S1, S1, "title is not UTF-8")]
