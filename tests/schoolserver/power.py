@@ -16,10 +16,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import crashing
+from crashing import Action, Call
 
 _PROGRAMS = ("nbdkit", "nbdfuse", "mount", "umount")
 _MEGABYTES = 320  # of the disk, less xfs does not take; its image takes only what was written
@@ -142,6 +146,52 @@ class Disk:
                 process = self._processes.pop()
                 process.kill()
                 process.wait()
+
+
+@dataclass
+class Outage:
+    """Something that is done on such a disk, again and again from the same beginning, until the power goes."""
+
+    disk: Disk
+    copy: Path  # where the disk is kept as it is at the beginning
+    act: Action
+    names_written: bool = False  # the kernel commits just before the power goes
+
+    def begin(self, prepare: Action) -> None:
+        """Make the disk, and on it what `prepare` makes: from now on that is the beginning."""
+        self.disk.make()
+        prepare()
+        self.disk.stop()
+        self.disk.keep(self.copy)
+        self.disk.start()
+
+    def begin_again(self) -> None:
+        """Have the disk as it was at the beginning."""
+        self.disk.cut()
+        self.disk.bring_back(self.copy)
+
+    def points(self, below: Path) -> list[Call]:
+        """Return all that the act changes below the directory `below`."""
+        points = crashing.calls(self.act, below)
+        self.begin_again()
+        return points
+
+    def cut_power(self) -> None:
+        """Let the power go and come back; nothing has started yet."""
+        if self.names_written:
+            self.disk.commit()
+        self.disk.cut()
+        self.disk.start()
+
+    def cut_at_each(self, points: Sequence[Call], check: Action) -> None:
+        """Let the power go at each of `points`, at once and after a commit, and call `check` when it is back."""
+
+        def cut_and_check() -> None:
+            self.cut_power()
+            check()
+
+        for self.names_written in (False, True):
+            crashing.crash_at_each(points, self.begin_again, self.act, cut_and_check)
 
 
 def _copy(source: Path, copy: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 import crashing
 from crashing import Call
 from laptops import ANN, EVE, JIM, dsa, message
-from power import Disk
+from power import Disk, Outage
 from schoolserver import accounts, acts, audit, btrfs, house, registrar, registry, trees
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -292,80 +292,61 @@ def test_a_laptop_that_comes_between_the_crash_and_the_next_try_gets_another_uid
 # From here on the power goes.
 
 
-@dataclass
-class Outage:
+@dataclass(frozen=True)
+class Dark:
     """A case on a disk that forgets what was not flushed."""
 
     play: Play
-    disk: Disk
-    copy: Path  # of the disk before the act
-    names_written: bool = False  # the kernel commits just before the power goes
-
-    def prepare(self) -> None:
-        self.disk.cut()
-        self.disk.bring_back(self.copy)
+    outage: Outage
 
     def points(self) -> list[Call]:
-        points = crashing.calls(self.play.act, self.play.top)
-        self.prepare()
-        return points
+        return self.outage.points(self.play.top)
 
-    def cut_power(self) -> None:
-        """The power goes and comes back; nothing has started yet."""
-        if self.names_written:
-            self.disk.commit()
-        self.disk.cut()
-        self.disk.start()
+    def check_at_once(self) -> None:
         # What is derived is not flushed (durable.py): it may be empty then, until the next start. The truth may not.
-        self.play.check_at_once("users/" if self.names_written else "")
+        self.play.check_at_once("users/" if self.outage.names_written else "")
 
-    def crash_at_each(self, points: list[Call]) -> None:
-        def check() -> None:
-            self.cut_power()
-            self.play.check_repair()
-
-        for self.names_written in (False, True):
-            crashing.crash_at_each(points, self.prepare, self.play.act, check)
+    def check(self) -> None:
+        self.check_at_once()
+        self.play.check_repair()
 
 
 @pytest.fixture
-def outage(case: Case, disk: Disk, tmp_path: Path) -> Outage:
+def dark(case: Case, disk: Disk, tmp_path: Path) -> Dark:
     """The case on such a disk, rehearsed."""
     if reason := crashing.missing():
         pytest.skip(reason)
-    outage = Outage(Play(case, disk.root / "library"), disk, tmp_path / "copy")
-    disk.make()
-    outage.play.prepare()
-    disk.stop()
-    disk.keep(outage.copy)
-    disk.start()
-    outage.play.rehearse()
-    outage.prepare()
-    return outage
+    play = Play(case, disk.root / "library")
+    outage = Outage(disk, tmp_path / "copy", play.act)
+    outage.begin(play.prepare)
+    play.rehearse()
+    outage.begin_again()
+    return Dark(play, outage)
 
 
 @IN_EACH_CASE
-def test_after_a_power_cut_the_next_start_and_the_next_try_make_it_whole(outage: Outage) -> None:
-    outage.crash_at_each(crashing.spread(outage.points(), SAMPLE))
+def test_after_a_power_cut_the_next_start_and_the_next_try_make_it_whole(dark: Dark) -> None:
+    dark.outage.cut_at_each(crashing.spread(dark.points(), SAMPLE), dark.check)
 
 
 @pytest.mark.soak
 @IN_EACH_CASE
-def test_after_a_power_cut_at_any_call_it_is_the_same(outage: Outage) -> None:
-    points = outage.points()
-    outage.crash_at_each(points)
+def test_after_a_power_cut_at_any_call_it_is_the_same(dark: Dark) -> None:
+    points = dark.points()
+    dark.outage.cut_at_each(points, dark.check)
     print(f"counted: {2 * len(points)} power cuts")
 
 
 @IN_EACH_CASE
 @pytest.mark.parametrize("names_written", [False, True], ids=["at once", "after a commit"])
-def test_once_it_was_answered_a_power_cut_loses_nothing(outage: Outage, names_written: bool) -> None:
-    outage.names_written = names_written
-    outage.play.act()
-    outage.cut_power()
-    house.derive(outage.play.house)
-    assert finished(entries(outage.play.top)) == outage.play.after
-    assert recorded(outage.play.house) == outage.play.recorded
+def test_once_it_was_answered_a_power_cut_loses_nothing(dark: Dark, names_written: bool) -> None:
+    dark.outage.names_written = names_written
+    dark.play.act()
+    dark.outage.cut_power()
+    dark.check_at_once()
+    house.derive(dark.play.house)
+    assert finished(entries(dark.play.top)) == dark.play.after
+    assert recorded(dark.play.house) == dark.play.recorded
 
 
 # What the two helpers promise.

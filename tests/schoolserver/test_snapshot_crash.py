@@ -18,7 +18,7 @@ import crashing
 import power
 import school
 from crashing import Call
-from power import Disk
+from power import Disk, Outage
 from promises import Story
 from schoolserver import btrfs, catalog, datastore, keepsakes, pins
 from schoolserver.engines import KINDS
@@ -211,76 +211,45 @@ def test_one_line_tells_of_what_the_next_start_finished(play: Play, capfd: pytes
 # From here on the power goes.
 
 
-@dataclass
-class Outage:
-    """A case on a disk that forgets what was not flushed."""
-
-    play: Play
-    disk: Disk
-    copy: Path  # of the disk before the snapshot
-    names_written: bool = False  # the kernel commits just before the power goes
-
-    def prepare(self) -> None:
-        self.disk.cut()
-        self.disk.bring_back(self.copy)
-
-    def points(self) -> list[Call]:
-        points = crashing.calls(self.play.act, self.play.story.tree)
-        self.prepare()
-        return points
-
-    def cut_power(self) -> None:
-        if self.names_written:
-            self.disk.commit()
-        self.disk.cut()
-        self.disk.start()
-
-    def crash_at_each(self, points: list[Call]) -> None:
-        def check() -> None:
-            self.cut_power()
-            self.play.check_at_once_and_after_the_next_start()
-
-        for self.names_written in (False, True):
-            crashing.crash_at_each(points, self.prepare, self.play.act, check)
-
-
 @pytest.fixture
-def outage(case: Callable[[Story], None], kind: str, tmp_path: Path) -> Iterator[Outage]:
+def dark(case: Callable[[Story], None], kind: str, tmp_path: Path) -> Iterator[tuple[Play, Outage]]:
+    """The case on a disk that forgets what was not flushed."""
     if reason := crashing.missing() or power.missing(kind):
         pytest.skip(reason)
     with Disk(tmp_path / "disk", kind) as disk:
-        outage = Outage(play_in(case, disk.root), disk, tmp_path / "copy")
-        disk.make()
-        outage.play.prepare()
-        disk.stop()
-        disk.keep(outage.copy)
-        disk.start()
-        yield outage
+        play = play_in(case, disk.root)
+        outage = Outage(disk, tmp_path / "copy", play.act)
+        outage.begin(play.prepare)
+        yield play, outage
 
 
 @ON_EACH_FILE_SYSTEM
 @IN_SOME_CASES
-def test_after_a_power_cut_no_part_is_seen_and_the_next_start_finishes(outage: Outage) -> None:
-    outage.crash_at_each(crashing.spread(outage.points()[1:-1], CUTS))
+def test_after_a_power_cut_no_part_is_seen_and_the_next_start_finishes(dark: tuple[Play, Outage]) -> None:
+    play, outage = dark
+    points = crashing.spread(outage.points(play.story.tree)[1:-1], CUTS)
+    outage.cut_at_each(points, play.check_at_once_and_after_the_next_start)
 
 
 @pytest.mark.soak
 @ON_EACH_FILE_SYSTEM
 @IN_EACH_CASE
-def test_after_a_power_cut_at_any_call_it_is_the_same(outage: Outage, kind: str) -> None:
-    points = crashing.spread(outage.points(), MOST_CUTS)
-    outage.crash_at_each(points)
+def test_after_a_power_cut_at_any_call_it_is_the_same(dark: tuple[Play, Outage], kind: str) -> None:
+    play, outage = dark
+    points = crashing.spread(outage.points(play.story.tree), MOST_CUTS)
+    outage.cut_at_each(points, play.check_at_once_and_after_the_next_start)
     print(f"counted: {2 * len(points)} power cuts on {kind}")
 
 
 @ON_EACH_FILE_SYSTEM
 @WITH_A_REFLASH
-def test_once_it_was_answered_a_power_cut_loses_nothing(outage: Outage) -> None:
-    stamp = outage.play.act()
+def test_once_it_was_answered_a_power_cut_loses_nothing(dark: tuple[Play, Outage]) -> None:
+    play, outage = dark
+    stamp = play.act()
     outage.cut_power()
-    assert datastore.snapshots(outage.play.story.tree)[-1] == stamp
-    assert os.readlink(outage.play.story.tree / "datastore-latest") == f"datastore/{stamp}"
-    outage.play.check_at_once_and_after_the_next_start()
+    assert datastore.snapshots(play.story.tree)[-1] == stamp
+    assert os.readlink(play.story.tree / "datastore-latest") == f"datastore/{stamp}"
+    play.check_at_once_and_after_the_next_start()
 
 
 # That the cases are what they are called.
