@@ -77,6 +77,12 @@ class Story:
         os.fsync(state)
         os.close(state)
 
+    def take_back(self, kind: Kind, name: str) -> None:
+        """From now on `name` (a path, or what all its paths begin with) counts in the last run as in the one before."""
+        before = self.runs[-2][kind] if len(self.runs) > 1 else {}
+        mine = {path: words for path, words in self.runs[-1][kind].items() if not path.startswith(name)}
+        self.runs[-1][kind] = mine | {path: words for path, words in before.items() if path.startswith(name)}
+
     def take(self, now: datetime) -> str | None:
         """Do what the service does at the gate's report."""
         return snapshot.take(self.tree, now, self.catalog)

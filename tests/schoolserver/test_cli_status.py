@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import school
-from schoolserver import cli, cli_status, paths, pins, snapshot
+from schoolserver import cli, cli_status, paths, pins, snapshot, unreadable
+from schoolserver.engines import DATASTORE
 
 JIM, ANN = "SHC11111111", "SHC22222222"
 S1, S2 = "2026-11-23T101500Z", "2026-11-24T101500Z"
@@ -58,3 +59,14 @@ def test_it_is_said_in_words_and_for_programs(
     monkeypatch.setattr("sys.argv", ["xs", "status", "--json"])
     assert cli.main() == 0
     assert json.loads(capsys.readouterr().out)["losses"][0]["tree"] == JIM
+
+
+def test_a_file_that_cannot_be_read_is_named_and_runs_nothing_in_the_terminal(
+    users: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable.settle(users / JIM, DATASTORE, S2, [("a\x1b[2Jb",)])
+    assert cli_status.look(users).unreadable == [cli_status.Unreadable(JIM, "datastore-current/a\x1b[2Jb", S2)]
+    monkeypatch.setattr(paths, "USERS", users)
+    monkeypatch.setattr("sys.argv", ["xs", "status"])
+    assert cli.main() == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == [JIM, "datastore-current/a?[2Jb", S2]

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from schoolserver import allowance, datastore, paths, pins
+from schoolserver import allowance, datastore, paths, pins, unreadable
 from schoolserver.cli_laptop import print_table
 from schoolserver.errors import Refusal
 
@@ -24,6 +24,15 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A file of the newest backup that the disk did not give back when its snapshot was taken."""
+
+    tree: str
+    path: str  # in the tree
+    stamp: str  # the snapshot that has it as the one before, or not at all
+
+
+@dataclass(frozen=True)
 class Status:
     """What there is to know."""
 
@@ -32,14 +41,16 @@ class Status:
     last_run: str | None  # the newest snapshot of all
     losses: list[Loss]
     damaged: list[str]  # one line for each tree whose pins cannot be read
+    unreadable: list[Unreadable]
 
 
 def look(users: Path) -> Status:
     """Return the status of the school server whose trees are below `users`; raise OSError."""
-    losses, damaged, newest = [], [], ""
+    losses, damaged, unread, newest = [], [], [], ""
     trees = datastore.trees(users)
     for tree in trees:
         newest = max([newest, *datastore.snapshots(tree)[-1:]])
+        unread += [Unreadable(tree.name, path, stamp) for path, stamp in sorted(unreadable.read(tree).items())]
         try:
             losses += [
                 Loss(tree.name, stamp, pin.documents, pin.since)
@@ -48,7 +59,8 @@ def look(users: Path) -> Status:
             ]
         except Refusal as refusal:
             damaged.append(str(refusal))
-    return Status(round(allowance.used_percent(str(users))), len(trees), newest or None, losses, damaged)
+    percent = round(allowance.used_percent(str(users)))
+    return Status(percent, len(trees), newest or None, losses, damaged, unread)
 
 
 def add_words(verb: argparse.ArgumentParser) -> None:
@@ -72,3 +84,6 @@ def show(arguments: argparse.Namespace) -> None:
         print("\nMost of the Journal was gone; a restore offers what was before (xs restore, xs snapshot unpin):")
         rows = [("TREE", "BEFORE", "DOCUMENTS GONE", "SEEN")]
         print_table([*rows, *((loss.tree, loss.stamp, str(loss.documents), loss.since) for loss in status.losses)])
+    if status.unreadable:
+        print("\nThe disk could not read these again; the laptops are asked to send them; look at the disk (dmesg):")
+        print_table([("TREE", "FILE", "NOT IN"), *((one.tree, one.path, one.stamp) for one in status.unreadable)])

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_server, local_socket, paths
+from schoolserver import catalog, datastore, engines, erasure, keepsakes, local_server, local_socket, paths, unreadable
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.names import TREE
@@ -167,7 +167,7 @@ def _take_locked(tree: Path, kind: Kind, now: datetime) -> str:
         clock = f"the clock says {written(now)}, the newest snapshot {newest}"
         print(f"{tree.name}: {clock}: the next is called {stamp}", file=sys.stderr, flush=True)
     unfinished = directory / f".{stamp}.new"
-    engine.take(tree / kind.incoming, unfinished, directory / newest if newest else None, kind)
+    unread = engine.take(tree / kind.incoming, unfinished, directory / newest if newest else None, kind)
     if kind is DATASTORE and newest is not None:
         keepsakes.after_run(tree, newest, unfinished, stamp, engine.sync)
     engine.sync(tree)
@@ -177,6 +177,7 @@ def _take_locked(tree: Path, kind: Kind, now: datetime) -> str:
     engine.sync(tree)
     if kind is DATASTORE:
         keepsakes.release_returned(tree, stamp)
+    unreadable.settle(tree, kind, stamp, unread)
     return stamp
 
 

@@ -6,11 +6,14 @@ An engine is one file here with the functions of Engine, and a line in of().
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from schoolserver import btrfs
+
+Place = tuple[str, ...]  # of a file or directory in an incoming directory: the names on the way to it
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,11 @@ class Engine(Protocol):
     def make_incoming(self, path: Path, uid: int, kind: Kind) -> None:
         """Make the empty directory `path`, owned by `uid`, with its caches in it."""
 
-    def take(self, incoming: Path, new: Path, previous: Path | None, kind: Kind) -> None:
+    def take(self, incoming: Path, new: Path, previous: Path | None, kind: Kind) -> Sequence[Place]:
         """Make `new` root's own unchangeable copy of `incoming`, without the kind's caches.
 
-        At no moment is it anybody else's to write.
+        At no moment is it anybody else's to write. Return what had to be read and could not be, as the disk is bad
+        there: `new` has in its place what `previous` has, or nothing.
 
         `previous` is the snapshot before, if there is one. An interrupted call leaves something at `new` that remove()
         takes away.

@@ -26,7 +26,7 @@ class Subvolumes:
         os.chown(path, uid, uid)
         path.chmod(0o755)
 
-    def take(self, incoming: Path, new: Path, _previous: Path | None, kind: Kind) -> None:
+    def take(self, incoming: Path, new: Path, _previous: Path | None, kind: Kind) -> tuple[()]:
         """Take a snapshot that is root's and read-only from its first moment.
 
         Were it sealed afterwards, a process of the learner could open a file in it before, and go on writing.
@@ -34,6 +34,7 @@ class Subvolumes:
         _renew(incoming, kind.caches)
         with _owned_by_root(incoming):
             btrfs.snapshot(incoming, new)
+        return ()  # nothing has to be read
 
     def remove(self, path: Path) -> None:
         """Remove the subvolume with those nested at its top; its space comes back in the background."""
