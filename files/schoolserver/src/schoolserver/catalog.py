@@ -151,8 +151,11 @@ def _update(database: sqlite3.Connection, tree: Path) -> None:
     for stamp in sorted(set(known) - set(on_disk)):
         _forget(database, tree.name, stamp)
     kept = list(keepsakes.every(tree))
+    before = database.execute("SELECT uid, stamp FROM keepsakes WHERE tree = ?", (tree.name,)).fetchall()
     database.execute("DELETE FROM keepsakes WHERE tree = ?", (tree.name,))
     database.executemany("INSERT INTO keepsakes VALUES (?, ?, ?)", ((tree.name, uid, stamp) for uid, stamp in kept))
+    for uid in sorted({uid for uid, _ in set(before) - set(kept)}):  # a person had them removed
+        _rewrite(database, tree.name, uid, _known(database, tree.name))
     newest = known[-1] if known else ""
     # Only of a rebuild: copies from before the oldest snapshot, or from between two that are left.
     orphans = [(stamp, uid) for uid, stamp in kept if not known and stamp not in on_disk]

@@ -15,6 +15,7 @@ from pathlib import Path
 from schoolserver import (
     __version__,
     catalog,
+    cli_keepsake,
     cli_laptop,
     cli_restore,
     cli_snapshot,
@@ -91,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     cli_restore.add_verb(verbs.add_parser("restore", help="list what a child had, and bring it back"))
 
     cli_snapshot.add_verbs(verbs.add_parser("snapshot", help="which snapshots there are; taken now, kept, let go"))
+
+    cli_keepsake.add_verbs(verbs.add_parser("keepsake", help="what is kept of documents that left the Journal"))
 
     verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
     verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")

@@ -109,12 +109,24 @@ def set_aside(tree: Path, stamp: str, uids: list[str], sync: Sync) -> None:
         _temporary(tree, uid, stamp).rename(tree / DIRECTORY / uid / stamp)
 
 
+def put_out_of_sight(tree: Path, uid: str, stamp: str) -> None:
+    """Make the keepsake of `uid` with this `stamp` none any more; remove_leftovers() takes it away; raise OSError.
+
+    So an interrupted removal leaves no part of a document that looks like a whole one.
+    """
+    kept = tree / DIRECTORY / uid
+    (kept / stamp).rename(kept / f".{stamp}.going")
+
+
 def remove_leftovers(tree: Path) -> None:
-    """Remove what an interrupted set_aside() left under temporary names; raise OSError."""
+    """Remove what has no keepsake's name: what set_aside() or a removal left when interrupted; raise OSError."""
     for uid in _names(tree / DIRECTORY):
-        for name in _names(tree / DIRECTORY / uid):
+        names = _names(tree / DIRECTORY / uid)
+        for name in names:
             if not is_stamp(name):
                 shutil.rmtree(tree / DIRECTORY / uid / name)
+        if not any(map(is_stamp, names)):
+            (tree / DIRECTORY / uid).rmdir()
 
 
 def every(tree: Path) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import audit, datastore, house, pins, snapshot, stamps
+from schoolserver import audit, datastore, engines, house, pins, snapshot, stamps
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -76,6 +76,7 @@ def _change(where: House, tree: str, decide: Decide, who: Who, check: bool) -> C
         if change.changed:
             entry = audit.Entry(stamps.written(now), who.name, who.place, tree, change.said)
             audit.record(where.audit, [entry], house.readers())
+            engines.of(at).sync(at)  # nothing is let go of that nobody is on record for
             pins.write(at, change.after)
     return change
 
