@@ -103,6 +103,44 @@ def crash_at_each(points: Sequence[Call], prepare: Action, act: Action, check: A
             raise
 
 
+def stopped_before(change: int | None, act: Action, changes: Sequence[tuple[object, str]]) -> int | None:
+    """Call `act` in a process of its own that is gone, as by kill -9, before its `change`-th call of one of `changes`.
+
+    These are functions, as (where it stands, name). Return how many it called, None if it was stopped. Coarser than
+    kill_before(), and ten times as fast.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        made = 0
+
+        def counted(call: Callable[..., object]) -> Callable[..., object]:
+            def step(*args: object, **named: object) -> object:
+                nonlocal made
+                if made == change:
+                    os._exit(1)
+                made += 1
+                return call(*args, **named)
+
+            return step
+
+        try:
+            for owner, name in changes:
+                setattr(owner, name, counted(getattr(owner, name)))
+            act()
+            os.write(writer, str(made).encode())
+        except BaseException:
+            os.write(writer, traceback.format_exc()[-_SAID:].encode())
+        finally:
+            os._exit(0)  # not sys.exit: the end of the test run is not this process's to celebrate
+    os.close(writer)
+    os.waitpid(child, 0)
+    with open(reader) as answer:
+        said = answer.read()
+    assert said == "" or said.isdigit(), f"the run failed undisturbed: {said}"
+    return int(said) if said else None
+
+
 def _traced(act: Action, options: list[str]) -> tuple[list[str], int, str]:
     """Run `act` in a process of its own under strace with `options`; return the trace, its wait status, its error."""
     started, start = os.pipe()

@@ -16,10 +16,19 @@ from datetime import datetime
 from pathlib import Path
 
 import school
-from schoolserver import btrfs, catalog, datastore, keepsakes, pins, snapshot
-from schoolserver.engines import DATASTORE, DOCUMENTS, KINDS, Kind
+from schoolserver import btrfs, catalog, copying, datastore, keepsakes, pins, snapshot
+from schoolserver.engines import DATASTORE, DOCUMENTS, KINDS, Kind, links
+from schoolserver.engines.links import Links
+from schoolserver.engines.subvolumes import Subvolumes
 
 Contents = dict[str, bytes]
+
+# What changes the disk in a snapshot and in rotation, for crashing.stopped_before().
+CHANGES = [
+    (btrfs, "snapshot"), (btrfs, "create_subvolume"), (Subvolumes, "sync"), (Links, "sync"), (os, "chown"),
+    (links, "_copy"), (links, "_link"), (keepsakes, "_make"), (copying, "copy"), (pins, "write"), (os, "fchown"),
+    (os, "fchmod"), (Path, "rename"), (Path, "symlink_to"), (os, "unlink"), (catalog, "update"),
+]  # fmt: skip
 
 
 @dataclass

@@ -68,6 +68,15 @@ def end_run(tree: Path) -> None:
     (tree / ".state" / "complete").touch()
 
 
+def clear(top: Path) -> None:
+    """Remove `top`, in which the directory `users` holds trees, with all subvolumes in it."""
+    for tree in (top / "users").glob("*"):
+        for kind in engines.KINDS:
+            for path in (tree / kind.incoming, *(tree / kind.snapshots).glob("*")):
+                engines.of(tree).remove(path)
+    shutil.rmtree(top)
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Return {relative path: bytes} of every regular file below `directory`."""
     return {

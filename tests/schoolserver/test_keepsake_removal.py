@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,6 @@ import school
 from laptops import JIM, dsa, message
 from schoolserver import (
     audit,
-    btrfs,
     catalog,
     cli,
     cli_keepsake,
@@ -165,13 +163,6 @@ def test_a_catalog_that_cannot_be_written_keeps_nothing(here: House, capsys: pyt
     assert (TWO, S0) not in keepsakes.every(here.users / JIM)
 
 
-def clear(top: Path) -> None:
-    for path in [path for tree in (top / "users").glob("*") for path in (*tree.glob("*"), *tree.glob("*/*"))]:
-        if btrfs.is_subvolume(path):
-            btrfs.delete_subvolume(path)
-    shutil.rmtree(top)
-
-
 def test_killed_at_any_call_it_is_there_or_gone_and_the_next_start_ends_it(any_library: Path) -> None:
     if reason := crashing.missing():
         pytest.skip(reason)
@@ -181,7 +172,7 @@ def test_killed_at_any_call_it_is_there_or_gone_and_the_next_start_ends_it(any_l
 
     def prepare() -> None:
         if top.exists():
-            clear(top)
+            school.clear(top)
         top.mkdir()
         make(top)
 

@@ -99,6 +99,26 @@ def test_every_document_ever_seen_comes_back_byte_for_byte(xs: Xs, tmp_path: Pat
     assert data(tmp_path / "back") == {STORY: b"second words", DRAWING: b"lines", POEM: b"rain"}
 
 
+def test_after_a_loss_every_document_comes_back_as_it_was_last_with_those_written_since(
+    here: House, xs: Xs, tmp_path: Path
+) -> None:
+    incoming = here.users / JIM / "datastore-current"
+    for number in range(10, 22):
+        school.write_document(incoming, school.uid(number))
+    run(here, JIM, 2)
+    for number in range(10, 22):
+        school.remove_document(incoming, school.uid(number))
+    run(here, JIM, 3)
+    assert restore.chosen(here.users / JIM, restore.BEST) == "2026-11-25T101500Z"
+    school.write_document(incoming, STORY, b"third words", 1_790_000_199)
+    school.write_document(incoming, school.uid(30), b"written since")
+    run(here, JIM, 4)
+    assert xs(JIM, "--everything", "--deleted", "--to", str(tmp_path / "back"))[0] == 0
+    back = data(tmp_path / "back")
+    assert (back[STORY], back[school.uid(30)], back[school.uid(10)]) == (b"third words", b"written since", b"words")
+    assert len(back) == 3 + 12 + 1
+
+
 @pytest.mark.parametrize("when", ["2026-11-23", S1])
 def test_a_day_can_be_chosen(xs: Xs, tmp_path: Path, when: str) -> None:
     assert xs(JIM, "--everything", "--when", when, "--to", str(tmp_path / "back"))[0] == 0

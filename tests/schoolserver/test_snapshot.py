@@ -10,14 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
+import crashing
 import school
-from schoolserver import btrfs, catalog, copying, datastore, engines, keepsakes, pins, rotation, snapshot
-from schoolserver.engines import DATASTORE, links, subvolumes
-from schoolserver.engines.links import Links
-from schoolserver.engines.subvolumes import Subvolumes
+from promises import CHANGES
+from schoolserver import btrfs, catalog, datastore, engines, keepsakes, pins, snapshot
+from schoolserver.engines import DATASTORE, subvolumes
 from schoolserver.errors import Refusal
 
 ONE, TWO = school.uid(1), school.uid(2)
@@ -267,42 +265,9 @@ def test_a_sweep_takes_what_waits_and_one_bad_tree_stops_no_other(
     assert "AAA00000000: not taken" in printed.err
 
 
-CHANGES = [
-    (btrfs, "snapshot"), (btrfs, "create_subvolume"), (Subvolumes, "sync"), (Links, "sync"), (os, "chown"),
-    (links, "_copy"), (links, "_link"), (keepsakes, "_make"), (copying, "copy"), (pins, "write"), (os, "fchown"),
-    (os, "fchmod"), (Path, "rename"), (Path, "symlink_to"), (os, "unlink"), (catalog, "update"),
-]  # fmt: skip
-
-
-def calls_of(tree: Path, crash_at: int | None) -> int:
-    """Take a snapshot in a child process that is gone, as by kill -9, just before change number `crash_at`.
-
-    Returns the number of changes it made or was to make.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        made = 0
-
-        def counted(call: object) -> object:
-            def step(*args: object, **named: object) -> object:
-                nonlocal made
-                if made == crash_at:
-                    os._exit(1)
-                made += 1
-                return call(*args, **named)  # type: ignore[operator]
-
-            return step
-
-        for owner, name in CHANGES:
-            setattr(owner, name, counted(getattr(owner, name)))
-        take(tree, school.day(1))
-        os.write(writer, str(made).encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with open(reader) as answer:
-        return int(answer.read() or -1)
+def calls_of(tree: Path, crash_at: int | None) -> int | None:
+    """Take a snapshot that is gone, as by kill -9, just before change number `crash_at`; return how many it made."""
+    return crashing.stopped_before(crash_at, lambda: take(tree, school.day(1)), CHANGES)
 
 
 def prepare(library: Path, name: str) -> Path:
@@ -319,12 +284,13 @@ def prepare(library: Path, name: str) -> Path:
 
 def test_killed_before_any_step_the_next_start_finishes(any_library: Path) -> None:
     steps = calls_of(prepare(any_library, "whole"), None)
+    assert steps
     assert steps > 30
     for step in sorted({*range(0, steps, max(1, steps // 60)), *range(steps - 20, steps)}):
         tree = prepare(any_library, f"cut{step}")
         first = datastore.snapshots(tree)[0]
         wanted = school.contents(tree / "datastore" / first)
-        assert calls_of(tree, step) == -1
+        assert calls_of(tree, step) is None
         # What is seen before the next start: the old state or the new one, never a part of one.
         assert len(school.contents(tree / os.readlink(tree / "datastore-latest"))) in (13 * 6 + 2, 3 * 6 + 2)
         snapshot.sweep(tree.parent, school.day(2), tree.parent.parent / "catalog.db")
@@ -339,59 +305,6 @@ def test_killed_before_any_step_the_next_start_finishes(any_library: Path) -> No
         assert pins.read(tree)[first].why == {pins.BULK_LOSS}
         assert not (tree / ".state" / "complete").exists()
         assert not [name for _, _, names in os.walk(tree) for name in names if name.endswith(".new")]
-
-
-# A few documents, or so many that their snapshot is pinned in their stead; they overlap in every way.
-RANGES = st.sampled_from([range(0), range(3), range(2, 5), range(4), range(1, 60), range(4, 62), range(62)])
-# A day: documents written, documents removed, days until the next run, and how many days rotation keeps (0: none runs).
-DAYS = st.lists(
-    st.tuples(RANGES, RANGES, st.integers(1, 60), st.sampled_from([0, 0, 1, 30])), min_size=2, max_size=6
-)  # fmt: skip
-
-
-@settings(
-    max_examples=40,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # on a real disk, shrinking takes minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(days=DAYS)
-def test_the_last_copy_of_every_document_ever_seen_can_be_given_back(
-    any_library: Path, days: list[tuple[range, range, int, int]]
-) -> None:
-    base = any_library / os.urandom(8).hex()
-    file, tree, now = base / "catalog.db", school.make_tree(base / "users"), school.START
-    incoming = tree / "datastore-current"
-    last_seen: dict[str, bytes] = {}
-    there: dict[str, bytes] = {}
-    for number, (written, removed, gap, keep_days) in enumerate(days):
-        for document in written:
-            there[school.uid(document)] = b"%d" % number
-            school.write_document(incoming, school.uid(document), b"%d" % number, 1_790_000_000 + number)
-        for document in removed:
-            if there.pop(school.uid(document), None) is not None:
-                school.remove_document(incoming, school.uid(document))
-        now += timedelta(days=gap)
-        school.end_run(tree)
-        assert snapshot.take(tree, now, file)
-        last_seen.update(there)
-        if keep_days:
-            rotation.rotate_tree(tree, keep_days, now, catalog_file=file)
-        assert given_back(tree) | last_seen == given_back(tree)
-
-
-def given_back(tree: Path) -> dict[str, bytes]:
-    """The newest copy of every document, from the newest snapshot, keepsakes and pinned snapshots alone."""
-    stamps = datastore.snapshots(tree)
-    newest: dict[str, tuple[str, Path]] = {}
-    for stamp in {stamps[-1], *pins.read(tree)}:
-        for uid in datastore.entries(tree / "datastore" / stamp):
-            copy = (stamp, tree / "datastore" / stamp / uid[:2] / uid / "data")
-            newest[uid] = max(copy, newest.get(uid, copy))
-    for uid, stamp in keepsakes.every(tree):
-        copy = (stamp, tree / "keepsakes" / uid / stamp / "data")
-        newest[uid] = max(copy, newest.get(uid, copy))
-    return {uid: path.read_bytes() for uid, (_, path) in newest.items()}
 
 
 def test_latest_is_mended_though_the_mark_went_with_a_new_session(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

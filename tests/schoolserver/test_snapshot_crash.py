@@ -7,7 +7,6 @@ No part of a snapshot is ever seen, nothing that a completed run held is lost, a
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,7 @@ import school
 from crashing import Call
 from power import Disk, Outage
 from promises import Story
-from schoolserver import btrfs, catalog, datastore, keepsakes, pins
-from schoolserver.engines import KINDS
+from schoolserver import catalog, datastore, keepsakes, pins
 
 FILE_SYSTEMS = ("btrfs", "ext4", "xfs")
 KILLS = 12  # of each case on each file system in the default run; `make soak` has all of them
@@ -105,7 +103,7 @@ class Play:
 
     def prepare(self) -> None:
         if self.top.exists():
-            clear(self.top)
+            school.clear(self.top)
         self.top.mkdir()
         self.story.begin()
         self.case(self.story)
@@ -130,16 +128,6 @@ def taken_before(case: Callable[[Story], None]) -> int:
     if case is a_first_run:
         return 0
     return 2 if case is a_return else 1
-
-
-def clear(top: Path) -> None:
-    """Remove `top` with all subvolumes in it."""
-    for tree in (top / "users").glob("*"):
-        for kind in KINDS:
-            for path in (tree / kind.incoming, *(tree / kind.snapshots).glob("*")):
-                if btrfs.is_subvolume(path):
-                    btrfs.delete_subvolume(path)
-    shutil.rmtree(top)
 
 
 def play_in(case: Callable[[Story], None], directory: Path) -> Play:

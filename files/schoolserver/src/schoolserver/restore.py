@@ -68,7 +68,8 @@ def everything(users: Path, trees: Sequence[str], when: str, *, gone: bool = Fal
     """Return a copy of each document of the learner who has `trees`, as they were at `when`; raise Refusal or OSError.
 
     A document that several trees hold comes from the newest of the snapshots. With `gone`, what left the Journal comes
-    along: every document that was ever in a completed run.
+    along. As of BEST or LATEST that is every document that was ever in a completed run, as it was when last seen: also
+    what came after the loss for which BEST is not the newest snapshot.
     """
     then: list[Copy] = []
     left: list[Copy] = []
@@ -79,7 +80,10 @@ def everything(users: Path, trees: Sequence[str], when: str, *, gone: bool = Fal
             left += [Copy(tree, uid, kept, keepsake=True) for uid, kept in keepsakes.every(users / tree)]
             for pinned in pins.read(users / tree):
                 left += _in_snapshot(users, tree, pinned)
-    return sorted((_newest(left) | _newest(then)).values(), key=lambda copy: copy.uid)
+            if newest := chosen(users / tree, LATEST) if when == BEST else None:
+                left += _in_snapshot(users, tree, newest)
+    found = _newest(left + then) if when in (BEST, LATEST) else _newest(left) | _newest(then)
+    return sorted(found.values(), key=lambda copy: copy.uid)
 
 
 def _in_snapshot(users: Path, tree: str, stamp: str) -> list[Copy]:
