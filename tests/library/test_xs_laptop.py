@@ -15,7 +15,7 @@ import pytest
 
 import xs_laptop
 from running import run
-from schoolserver import paths, policy, registrar, snapshot
+from schoolserver import audit, paths, policy, registrar, snapshot
 from schoolserver.errors import Refusal
 from schoolserver.house import House
 
@@ -222,6 +222,12 @@ def test_a_replaced_laptop_joins_and_an_empty_text_takes_it_back(
     assert " with Ansible" in approval["by"]
     assert not run(xs_laptop, capsys, join)["changed"]
     assert run(xs_laptop, capsys, {**join, "joins": ""})["changed"]
+    trail = audit.read(users.parent / "audit.jsonl", [ANN["serial"]])
+    assert [entry.what for entry in trail[1:]] == [
+        "SHC00000011 is the same child as SHC12345678",
+        "SHC00000011 is apart from SHC12345678 again",
+    ]
+    assert all(entry.who.endswith(" with Ansible") for entry in trail)
     assert accounts_of(users) == before
     assert not run(xs_laptop, capsys, {**join, "joins": ""})["changed"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -401,3 +402,102 @@ def test_who_joins_a_laptop_of_the_list_that_has_not_registered_yet_waits_for_it
     wanted = school_list.decide(known, [Entry(JIM), Entry(ANN, joins=JIM)], Rules(), ACT)
     assert wanted.waiting == (JIM, ANN)
     assert not wanted.change.changed
+
+
+# That a long list is no other list, and no slower one.
+
+
+@given(BEFORE, LINES)
+def test_lines_decided_apart_lead_to_what_they_lead_to_together(
+    before: tuple[list[Request], list[Entry]], lines: list[Entry]
+) -> None:
+    known = school(*before)
+    whole = school_list._Group(known, {entry.serial for entry in lines}, Rules(), ACT)
+    whole.decide(lines)
+    keys = [entry.pubkey for entry in lines if entry.pubkey]
+    try:
+        wanted = decide(known, *lines)
+    except Refusal as refusal:
+        assert whole.problems or len(set(keys)) < len(keys), refusal
+        return
+    assert not whole.problems
+
+    def plain(accounts: dict[str, Account]) -> dict[str, Account]:
+        """New laptops may get their uids in another order."""
+        return {tree: one if tree in known.accounts else replace(one, uid=0) for tree, one in accounts.items()}
+
+    assert plain(applied(known, wanted.change).accounts) == plain(whole.known.accounts)
+    assert wanted.waiting == tuple(
+        entry.serial for entry in lines if entry.state != ABSENT and whole.accounts[entry.serial] is None
+    )
+
+
+def test_laptops_that_come_at_once_get_uids_of_their_own_whatever_hangs_together() -> None:
+    known = after(request(ANN, 1))
+    lines = [line(JIM, 0), line(EVE, 2), line("SHC44444444", 3, joins=JIM), line("SHC55555555", 4, joins=ANN)]
+    accounts = listed(known, *lines)
+    assert len({account.uid for account in accounts.values()}) == len(accounts) == 5
+
+
+def test_the_limit_counts_laptops_that_have_nothing_to_do_with_each_other() -> None:
+    known = after(request(ANN, 1))
+    assert decide(known, line(JIM, 0), rules=Rules(most_laptops=2)).change.changed
+    with pytest.raises(Refusal, match=f"^{EVE}: this school server has its 2 laptops and takes no more"):
+        decide(known, line(JIM, 0), line(EVE, 2), rules=Rules(most_laptops=2))
+    assert decide(known, line(ANN, state=ABSENT), line(JIM, 0), line(EVE, 2), rules=Rules(most_laptops=2))
+
+
+def work(known: Known, lines: list[Entry]) -> int:
+    """How many calls of functions, and accounts copied, it takes to decide."""
+    count = 0
+    plus = Known.plus
+
+    def counted(self: Known, *accounts: Account) -> Known:
+        nonlocal count
+        count += len(self.accounts) + len(accounts)
+        return plus(self, *accounts)
+
+    def called(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Known, "plus", counted)
+        sys.setprofile(called)
+        try:
+            decide(known, *lines)
+        finally:
+            sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["each for itself", "each for the child of another"])
+def test_a_list_that_is_twice_as_long_takes_twice_the_work(joined: bool) -> None:
+    def lines(number: int) -> list[Entry]:
+        serials = [f"SHC{one:08}" for one in range(1, number + 1)]
+        return [
+            line(serial, one, nick="Jim", joins=serials[one - 1] if joined and one % 2 else None)
+            for one, serial in enumerate(serials)
+        ]
+
+    small, large = lines(100), lines(200)
+    assert work(Known(), large) < 2.3 * work(Known(), small), "a new school"
+    known, more = (applied(Known(), decide(Known(), *each).change) for each in (small, large))
+    assert work(more, large) < 2.3 * work(known, small), "a school that is as the list wants it"
+
+
+# What the audit trail says.
+
+
+def test_it_is_told_of_each_tree_what_was_done_with_it() -> None:
+    known = after(request(JIM, 0), request(ANN, 1))
+    change = decide(known, line(ANN, joins=JIM, nick="Annie"), line(EVE, 2), line(JIM, state=RETIRED)).change
+    assert change.told == {
+        ANN: f"nick or class; {ANN} is the same child as {JIM}",
+        EVE: "new tree",
+        JIM: f"{JIM} is in store; its documents stay where they are",
+    }
+    joined = Known(listed(known, line(ANN, joins=JIM)))
+    assert decide(joined, line(ANN, joins="")).change.told == {ANN: f"{ANN} is apart from {JIM} again"}
+    assert decide(joined, line(ANN, joins=JIM)).change.told == {}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,18 @@ class Known:
     accounts: dict[str, Account] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     uids: frozenset[int] = frozenset()  # every uid that owns a tree, readable account or not
+    others: int = 0  # laptops with a key that are not in `accounts`, where these are a part of all
 
-    def plus(self, account: Account) -> Known:
-        """Return what is known with `account`, which may be there already."""
-        return Known(self.accounts | {account.tree: account}, self.damaged, self.uids | {account.uid})
+    @property
+    def laptops(self) -> int:
+        """How many laptops have a key."""
+        return self.others + sum(bool(account.keys) for account in self.accounts.values())
+
+    def plus(self, *accounts: Account) -> Known:
+        """Return what is known with `accounts`, which may be there already."""
+        added = {account.tree: account for account in accounts}
+        uids = self.uids | {account.uid for account in accounts}
+        return replace(self, accounts=self.accounts | added, uids=uids)
 
 
 def to_json(account: Account) -> str:

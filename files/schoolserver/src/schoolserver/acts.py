@@ -8,9 +8,8 @@ but for handing on: that makes another child each time.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +29,7 @@ class Change:
     steps: tuple[Step, ...]
     said: str  # one line for a person
     erased: bool = False  # the trees are deleted as well
+    told: Mapping[str, str] = field(default_factory=dict)  # by tree: what the audit trail says of it, where not `said`
 
     @property
     def changed(self) -> bool:
@@ -201,10 +201,11 @@ def carry_out(
         change = decide(known)
         steps = [(before, after) for before, after in change.steps if before != after]
         when = stamps.written(act.now)
-        entries = [audit.Entry(when, act.who.name, act.who.place, after.tree, change.said) for _, after in steps]
+        told = {after.tree: change.told.get(after.tree, change.said) for _, after in steps}
+        entries = [audit.Entry(when, act.who.name, act.who.place, tree, what) for tree, what in told.items()]
         audit.record(where.audit, entries, house.readers())
         failed = house.save(where, steps)
-        known = house.read(where) if failed else functools.reduce(Known.plus, (after for _, after in steps), known)
+        known = house.read(where) if failed else known.plus(*(after for _, after in steps))
         # Also where nothing changed: said again after a crash, it leaves nothing half done.
         house.write_derived(where, known.accounts.values())
         if failed:

@@ -170,7 +170,7 @@ def _check_newcomer(known: Known, serial: str, rules: Rules) -> None:
         raise Refusal("this school server takes no new laptops now: ask the school's technician to add this one")
     if rules.newcomers == LIST and serial not in rules.serials:
         raise Refusal(f"{serial} is not on this school's list of laptops: ask the school's technician to add it")
-    if sum(bool(account.keys) for account in known.accounts.values()) >= rules.most_laptops:
+    if known.laptops >= rules.most_laptops:
         raise Refusal(
             f"this school server has its {rules.most_laptops} laptops and takes no more: ask the school's technician"
         )
