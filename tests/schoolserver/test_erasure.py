@@ -119,6 +119,37 @@ def test_subvolumes_that_a_laptop_made_keep_nothing(users: Path, place: str) -> 
     assert [path.name for path in users.iterdir()] == [ANN]
 
 
+def test_read_only_ones_in_each_other_keep_nothing_and_no_other_becomes_writable(users: Path) -> None:
+    ann = users / ANN / "datastore" / datastore.snapshots(users / ANN)[0]
+    outer = users / JIM / "documents" / "a" / "b" / "-outer"
+    inner = outer / "c" / "inner"
+    for own in (outer, inner):
+        own.parent.mkdir(parents=True)
+        btrfs.create_subvolume(own)
+        (own / "file").write_text("words")
+    (outer / "link").symlink_to(ann)
+    for own in (inner, outer):
+        btrfs.set_read_only(own, True)
+    erasure.erase(users, JIM, users.parent / "catalog.db")
+    assert [path.name for path in users.iterdir()] == [ANN]
+    assert btrfs.is_read_only(ann)
+
+
+def test_a_read_only_one_deeper_than_any_path_can_name_goes_as_well(users: Path) -> None:
+    back = os.open(".", os.O_RDONLY)
+    os.chdir(users / JIM / "documents")
+    for _ in range(40):
+        os.mkdir("a" * 200)
+        os.chdir("a" * 200)
+    btrfs.create_subvolume(Path("own"))
+    Path("own/file").write_text("words")
+    btrfs.set_read_only(Path("own"), True)
+    os.fchdir(back)
+    os.close(back)
+    erasure.erase(users, JIM, users.parent / "catalog.db")
+    assert [path.name for path in users.iterdir()] == [ANN]
+
+
 # What was interrupted.
 
 

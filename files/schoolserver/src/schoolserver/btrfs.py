@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ _FIRST_INODE, _LAST_INODE = 256, 2**64 - 257  # BTRFS_FIRST_FREE_OBJECTID, BTRFS
 _SUBVOLUME_SIZE, _PARENT_UUID, _MADE = 504, 312, 352  # struct btrfs_ioctl_get_subvol_info_args; parent_uuid, otransid
 _LOOKUP_SIZE = 4096  # struct btrfs_ioctl_ino_lookup_args: treeid, objectid, name
 _READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
+_TOP = "256"  # BTRFS_FIRST_FREE_OBJECTID: the inode of each subvolume's top directory, and of nothing else
 
 
 def _number(direction: int, number: int, size: int) -> int:
@@ -123,6 +125,18 @@ def delete_subvolume(path: Path) -> None:
             if is_subvolume(child):
                 _destroy(child)
         _destroy(path)
+
+
+def make_all_writable(path: Path) -> None:
+    """Make every subvolume below the directory `path` writable again; raise OSError.
+
+    find walks any depth and follows no link, and changes each from within its parent: whoever moves directories about
+    meanwhile leads it nowhere else.
+    """
+    command = ["find", str(path), "-inum", _TOP, "-type", "d", "-execdir", "btrfs", "property", "set", "-ts", "{}"]
+    done = subprocess.run([*command, "ro", "false", ";"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"{path}: its subvolumes cannot be made writable: {done.stderr.strip()[-300:]}")
 
 
 def sync(path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from schoolserver import catalog, copying, datastore, durable, engines, keepsakes
+from schoolserver import btrfs, catalog, copying, datastore, durable, engines, keepsakes
 
 _ERASED = ".erased-"  # what a tree is called from the moment on that it is no more; no reader looks at such names
 
@@ -66,7 +66,13 @@ def _delete(tree: Path) -> None:
         for place in (*snapshots, tree / kind.incoming):
             with suppress(OSError):  # a laptop that owned its rsync may have made subvolumes deep inside: it goes below
                 engine.remove(place)
-    copying.remove(tree)
+    try:
+        copying.remove(tree)
+    except OSError:
+        if not btrfs.is_btrfs(tree):
+            raise
+        btrfs.make_all_writable(tree)  # whoever made a subvolume may have made it read-only, wherever it is
+        copying.remove(tree)
 
 
 def _names(directory: Path) -> list[str]:
