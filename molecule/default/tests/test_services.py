@@ -49,6 +49,13 @@ def test_what_runs_as_root_listens_to_no_network_and_can_do_little(host: Host, u
     assert exposure(host, unit) <= 1.5
 
 
+@pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
+def test_a_part_that_is_restarted_again_and_again_runs_and_keeps_its_socket(host: Host, unit: str) -> None:
+    host.check_output(f"for n in 1 2 3 4 5 6 7; do systemctl restart {unit}.service || exit 1; done")
+    assert host.service(f"{unit}.service").is_running
+    assert host.service(f"{unit}.socket").is_running
+
+
 def test_a_rotation_that_was_slept_through_is_made_up_for(host: Host) -> None:
     assert host.service("xs-rotation.timer").systemd_properties["Persistent"] == "yes"
 
