@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -165,6 +166,38 @@ def test_what_left_is_a_keepsake_before_the_new_snapshot_has_its_name(tree: Path
     run(tree, school.day(1))
     assert list(keepsakes.every(tree)) == [(ONE, first)]
     assert school.contents(tree / "keepsakes" / ONE / first) == kept
+
+
+def write_first_sugars(incoming: Path, uid: str) -> None:
+    store = incoming / "store"
+    store.mkdir(exist_ok=True)
+    (store / uid).write_bytes(b"words")
+    (store / f"{uid}.metadata").write_text(json.dumps({"title": "House"}))
+
+
+@pytest.mark.parametrize("layout", ["0", "2", "4"])
+def test_an_old_datastore_is_taken_as_it_is_and_what_leaves_it_is_kept(tree: Path, layout: str) -> None:
+    incoming = tree / "datastore-current"
+    (incoming / "version").unlink()
+    if layout != "0":
+        (incoming / "version").write_text(layout)
+    for uid in (ONE, TWO):
+        if layout == "0":
+            write_first_sugars(incoming, uid)
+        else:
+            school.write_document(incoming, uid)
+    first = run(tree)
+    taken = tree / "datastore" / first
+    assert school.contents(taken) == dict(school.contents(incoming).items())
+    assert datastore.entries(taken) == {ONE: True, TWO: True}
+    if layout == "0":
+        for name in (ONE, f"{ONE}.metadata"):
+            (incoming / "store" / name).unlink()
+    else:
+        school.remove_document(incoming, ONE)
+    run(tree, school.day(1))
+    assert list(keepsakes.every(tree)) == [(ONE, first)]
+    assert (tree / "keepsakes" / ONE / first / "data").read_bytes() == b"words"
 
 
 def test_names_never_go_back_when_the_clock_does(tree: Path) -> None:
