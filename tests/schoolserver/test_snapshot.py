@@ -298,6 +298,21 @@ def test_a_sweep_takes_what_waits_and_one_bad_tree_stops_no_other(
     assert "AAA00000000: not taken" in printed.err
 
 
+def test_what_others_are_making_under_the_lock_is_no_leftover_of_a_crash(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    making = tree / "keepsakes" / ONE / ".2026-11-23T101500Z.new"
+    making.mkdir(parents=True)
+    monkeypatch.setattr(snapshot, "_LOCK_TRIES", 2)
+    file = tree.parent.parent / "catalog.db"
+    with snapshot.held(tree):
+        snapshot.sweep(tree.parent, school.START, file)
+    assert making.exists()
+    assert "a session is under way" in capsys.readouterr().err
+    snapshot.sweep(tree.parent, school.START, file)
+    assert os.listdir(tree / "keepsakes") == []
+
+
 def calls_of(tree: Path, crash_at: int | None) -> int | None:
     """Take a snapshot that is gone, as by kill -9, just before change number `crash_at`; return how many it made."""
     return crashing.stopped_before(crash_at, lambda: take(tree, school.day(1)), CHANGES)

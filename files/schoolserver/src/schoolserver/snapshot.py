@@ -80,7 +80,8 @@ def sweep(users: Path, now: datetime, catalog_file: Path = paths.CATALOG) -> Non
     erasure.sweep(users)
     for tree in datastore.trees(users):
         try:
-            keepsakes.remove_leftovers(tree)
+            with held(tree):  # a person may be removing keepsakes, or taking a snapshot
+                keepsakes.remove_leftovers(tree)
             if taken := _take_waiting(tree, now, catalog_file):
                 said = " and ".join(_called(kind, stamp) for kind, stamp in taken.items())
                 print(f"{tree.name}: took {said}, which was waiting", flush=True)
