@@ -28,6 +28,7 @@ CHANGES = [
     (btrfs, "snapshot"), (btrfs, "create_subvolume"), (Subvolumes, "sync"), (Links, "sync"), (os, "chown"),
     (links, "_copy"), (links, "_link"), (keepsakes, "_make"), (copying, "copy"), (pins, "write"), (os, "fchown"),
     (os, "fchmod"), (Path, "rename"), (Path, "symlink_to"), (os, "unlink"), (catalog, "update"),
+    (catalog, "forget"), (Subvolumes, "remove"), (Links, "remove"),
 ]  # fmt: skip
 
 
