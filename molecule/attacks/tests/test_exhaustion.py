@@ -223,11 +223,6 @@ def test_a_third_session_of_hers_finds_no_place(server: Ground, eve: Eve) -> Non
     server.told("the school server is busy", of="xs-gate")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="places are counted for each tree, and whoever makes keys has many trees: four laptops of Eve's invention, "
-    "two sessions each, hold all eight for as long as a session may take",
-)
 def test_many_laptops_of_hers_do_not_take_all_places(
     laptops: Callable[[str], Laptop], eve: Eve, jim: Laptop, guard: Guard
 ) -> None:

@@ -253,11 +253,6 @@ for one in held:
 """
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="snapshot.py gives a snapshot its name, with files that are hers and writable, before it is sealed, and "
-    "btrfs lets go on writing who has a file open when its subvolume becomes read-only",
-)
 def test_a_snapshot_that_is_being_made_cannot_be_opened_and_changed_when_it_is_finished(
     server: Ground, eve: Eve
 ) -> None:
