@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from laptops import ANN, JIM, dsa, message
-from schoolserver import accounts, audit, local_socket, refusals, registrar, registry, trees
+from schoolserver import accounts, audit, local_server, local_socket, refusals, registrar, registry, trees
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -163,7 +163,7 @@ def test_a_registration_that_fails_half_way_gives_its_uid_to_nobody_else(
 
 def test_only_root_and_registration_may_ask(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwnam", lambda name: a_user(name, 977))
-    monkeypatch.setattr(local_socket, "peer_uid", lambda connection: 20000)
+    monkeypatch.setattr(local_server, "peer_uid", lambda connection: 20000)
     with asked(house, REGISTER | message()) as answers:
         assert answers == [{"ok": False, "error": "only registration may ask the registrar"}]
     assert list(house.users.iterdir()) == []
