@@ -197,7 +197,7 @@ def _changes(name: str, arguments: str) -> bool:
     if name in _OPENING:
         return any(flag in arguments for flag in ("O_CREAT", "O_TRUNC", "O_TMPFILE"))
     # Of an ioctl only what plainly asks is left out: one that strace has no name for is taken for a change.
-    return name != "ioctl" or not re.search(r"TCGETS|TIOC|FIO|_GET|_INFO", arguments)
+    return name != "ioctl" or not re.search(r"TCGETS|TIOC|FIO|_GET|_INFO|_SEARCH", arguments)
 
 
 def _text(name: str, arguments: str) -> str:

@@ -47,6 +47,7 @@ SHORT = {"l": "links", "t": "times", "r": "recursive", "z": "compress", "v": "ve
 LONG = {
     "--server": None, "--sender": None, "--delete": None, "--partial": None, "--timeout": r"[1-9][0-9]{0,2}",
     "--chmod": "D755,F644", "--temp-dir": "/tmp",
+    "--exclude": r"(/datastore-latest|/[-0-9TZ]{18})?/(index_updated|ds_clean)",
 }  # fmt: skip
 PATHS = re.compile(
     r"(datastore-current|documents|power-logs|datastore-latest)/?|datastore/[-0-9TZ]{18}/?"
@@ -72,7 +73,7 @@ def popt(words: list[str]) -> tuple[dict[str, str | None], list[str]]:
                 assert re.fullmatch(wanted, value, re.ASCII), f"rsync takes {word!r} {value!r}"
             else:
                 assert not sign
-            assert name not in options, f"{name} twice"
+            assert name not in options or name == "--exclude", f"{name} twice"
             options[name] = value if wanted is not None else None
         elif word.startswith("-") and word != "-":
             bundle, _, shell = word[1:].partition("e")

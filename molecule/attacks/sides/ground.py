@@ -80,14 +80,15 @@ class Ground(Server):
 
     @contextmanager
     def settings(self, **changed: int) -> Iterator[None]:
-        """Let the gate have other settings for a while."""
+        """Let the gate have other settings for a while: the permission part tells it, and reads them when it starts."""
         added = "".join(f"{name} = {value}\\n" for name, value in changed.items())
         kept = f"grep --invert-match --extended-regexp '^({'|'.join(changed)}) ' {SETTINGS}.kept"
         self.run(f"cp -p {SETTINGS} {SETTINGS}.kept && {{ {kept}; printf '{added}'; }} >{SETTINGS}")
+        self.run("systemctl restart xs-permission.service")
         try:
             yield
         finally:
-            self.run(f"mv {SETTINGS}.kept {SETTINGS}")
+            self.run(f"mv {SETTINGS}.kept {SETTINGS} && systemctl restart xs-permission.service")
 
     def as_learner(self, uid: int, script: str, **names: object) -> CommandResult:
         """Run a Python `script` on the server with the uid, group and nothing else of a learner; `names` are set."""
