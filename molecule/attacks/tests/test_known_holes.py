@@ -68,7 +68,7 @@ HOLES = {
 
 
 def number(text: str) -> str:
-    return re.findall(r"CVE-\d{4}-\d+", text)[0]
+    return str(re.findall(r"CVE-\d{4}-\d+", text)[0])
 
 
 @pytest.mark.parametrize("command", HOLES.values(), ids=HOLES)
