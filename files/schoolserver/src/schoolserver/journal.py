@@ -202,13 +202,14 @@ def _list(database: sqlite3.Connection, trees: list[str], query: str) -> Respons
 
 
 def _found(documents: list[Version], words: str) -> Response:
-    shown = {"days": _by_day(documents), "gone": False, "page": 1, "last": 1, "total": 0}
+    latest_first = sorted(documents, key=lambda document: document.since, reverse=True)
+    shown = {"days": _by_day(latest_first), "gone": False, "page": 1, "last": 1, "total": 0}
     return _html(pages.render("list.html", words=words, **shown))
 
 
 def _by_day(documents: list[Version]) -> dict[str, list[Version]]:
     days: dict[str, list[Version]] = {}
-    for document in sorted(documents, key=lambda document: document.since, reverse=True):
+    for document in documents:
         days.setdefault(pages.day(document.since), []).append(document)
     return days
 

@@ -47,8 +47,9 @@ class Places:
         if not self._room_for(holder, now) or (holder not in self.leases and self._crowds_out(address)):
             return False
         # A renewal counts for who asks: else one laptop could keep up the leases of a whole class that went home.
-        unused = [other for other, lease in self.leases.items() if (lease.address, lease.used) == (address, False)]
-        if holder not in self.sessions and len({*unused} - {holder}) >= PER_ADDRESS:
+        others = [lease for other, lease in self.leases.items() if other != holder]
+        unused = sum(lease.address == address and not lease.used for lease in others)
+        if holder not in self.sessions and unused >= PER_ADDRESS:
             return False
         self.leases[holder] = Lease(now + self.lease_seconds, address, used=holder in self.sessions)
         return True
