@@ -419,6 +419,20 @@ def test_only_0_and_24_complete_a_run_and_the_laptop_sees_the_code(here: School,
     assert (done.returncode, here.marked()) == (code, complete)
 
 
+def test_since_when_runs_end_in_part_only_is_told_until_one_is_complete(here: School) -> None:
+    push = "rsync --server -ltrze.i --timeout=160 --delete --partial . datastore-current"
+    note = here.tree / ".state" / "incomplete"
+
+    def run(code: int, command: str = push) -> int | None:
+        subprocess.run([here.ssh(program=["/usr/bin/sh", "-c", f"exit {code}"]), "x", *command.split()], check=False)
+        return note.stat().st_mtime_ns if note.exists() else None
+
+    since = run(23)
+    assert since
+    assert [run(23), run(1), run(0, push.replace("datastore-current", "power-logs"))] == [since] * 3
+    assert run(24) is None
+
+
 def test_other_directories_complete_nothing(here: School) -> None:
     assert here.push("documents").returncode == 0
     assert not here.marked()

@@ -36,6 +36,8 @@ _PROCESSES = 200  # of one learner at once, all sessions together: a session has
 _MEMORY = 1024**3  # bytes of one process; rsync takes a tenth for the largest Journal
 _FIRST_TO_GO = 500  # of 1000, for the kernel when memory runs out: a session is lost rather than a service
 _COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
+_PARTLY = 23  # some files could not be read on the laptop, or written here
+_INCOMPLETE = "incomplete"  # in .state since the first of the runs in a row that ended so: `xs status` tells its age
 _BTRFS_SYNC = 0x9408  # BTRFS_IOC_SYNC, linux/btrfs.h
 
 
@@ -107,6 +109,8 @@ def _receive(tree: str, request: Push | Flag) -> int:
     if completed:
         _sync(destination)
         _write_mark(mark, state)
+    if mark == _MARKS["datastore-current"]:
+        _note_incomplete(code, state)
     os.close(lock)
     place.close()
     if completed or (isinstance(request, Flag) and any(_exists(one, state) for one in _MARKS.values())):
@@ -342,6 +346,14 @@ def _write_mark(name: str, state: int) -> None:
     os.fsync(mark)
     os.close(mark)
     os.fsync(state)
+
+
+def _note_incomplete(code: int, state: int) -> None:
+    """Leave a file whose age says since when the runs end in part only; a complete one takes it away."""
+    if code == _PARTLY and not _exists(_INCOMPLETE, state):
+        os.close(os.open(_INCOMPLETE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state))
+    elif code in _COMPLETE and _exists(_INCOMPLETE, state):
+        os.unlink(_INCOMPLETE, dir_fd=state)
 
 
 def _exists(name: str, directory: int) -> bool:
