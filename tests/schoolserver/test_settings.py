@@ -14,7 +14,7 @@ from schoolserver.errors import Refusal
 
 
 def test_a_part_without_a_file_runs_on_its_defaults(tmp_path: Path) -> None:
-    assert settings.load("snapshots", tmp_path) == settings.Snapshots(keep_days=90)
+    assert settings.load("snapshots", tmp_path) == settings.Snapshots(keep_days=90, late_days=7)
 
 
 def test_a_given_setting_is_taken(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_given_setting_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("keep_day = 30", "unknown setting keep_day; known here: keep_days"),
+        ("keep_day = 30", "unknown setting keep_day; known here: keep_days, late_days"),
         ('keep_days = "30"', "keep_days must be of type int, not str"),
         ("keep_days = true", "keep_days must be of type int, not bool"),
         ("keep_days = 0", "keep_days must be above zero"),

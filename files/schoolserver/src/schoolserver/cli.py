@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from schoolserver import (
     __version__,
@@ -76,9 +77,16 @@ def check_settings(arguments: argparse.Namespace) -> None:
     settings.parse(arguments.part, arguments.file.read_text(encoding="utf-8"), str(arguments.file))
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit 1 as for every error: argparse's 2 means in `xs status` that something needs a person."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
-    top = argparse.ArgumentParser(prog="xs", description="The school server's own command.")
+    top = _Parser(prog="xs", description="The school server's own command.")
     top.add_argument("--version", action="version", version=f"xs {__version__}")
     verbs = top.add_subparsers(required=True, metavar="verb")
 
@@ -116,7 +124,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run the verb that the command line names; exit 0 when it was done, 1 with one line when it was not."""
+    """Run the verb that the command line names; exit 0 when it was done, 1 with one line when it was not.
+
+    `xs status` has an exit code of its own beside these.
+    """
     arguments = parser().parse_args()
     # A terminal without UTF-8 shows a Nepali nick as question marks; that is no reason to show nothing.
     for stream in (sys.stdout, sys.stderr):
@@ -125,7 +136,7 @@ def main() -> int:
     try:
         if os.geteuid() != 0:
             raise Refusal("only root may do this: put sudo in front")
-        arguments.run(arguments)
+        code = arguments.run(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
@@ -133,7 +144,7 @@ def main() -> int:
     except (Refusal, OSError, UnicodeError, sqlite3.Error) as error:
         print(f"xs: {error}", file=sys.stderr)
         return 1
-    return 0
+    return int(code)
 
 
 def _tree(name: str) -> str:

@@ -1,89 +1,177 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`xs status`: what a technician should know of the school server, in one look."""
+"""`xs status`: looks at everything there is to know of the school server, and prints it (status.py decides)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import allowance, datastore, paths, pins, unreadable
+from schoolserver import (
+    allowance,
+    catalog,
+    datastore,
+    disk_use,
+    gate,
+    house,
+    keepsakes,
+    paths,
+    pins,
+    registry,
+    settings,
+    status,
+    unreadable,
+)
 from schoolserver.cli_laptop import print_table
 from schoolserver.errors import Refusal
+from schoolserver.house import House
+from schoolserver.pins import Pins
+from schoolserver.registry import Row
+from schoolserver.status import DamagedDocument, Disk, Holder, Incomplete, Laptop, Line, Rotation, Status, Unreadable
+
+NEEDS_A_PERSON = 2  # the exit code
+_HOLDERS = 10  # learners that are named when the disk is full
+_EXIT_CODES = "exit codes: 0 all is well; 1 the command itself could not do it; 2 something needs a person"
 
 
-@dataclass(frozen=True)
-class Loss:
-    """More than half of a Journal was gone after `stamp`, which is pinned until it is back or a person lets it go."""
-
-    tree: str
-    stamp: str
-    documents: int  # that left
-    since: str  # the stamp of the run that found it
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file of the newest backup that the disk did not give back when its snapshot was taken."""
-
-    tree: str
-    path: str  # in the tree
-    stamp: str  # the snapshot that has it as the one before, or not at all
-
-
-@dataclass(frozen=True)
-class Status:
-    """What there is to know."""
-
-    disk_percent: int
-    trees: int
-    last_run: str | None  # the newest snapshot of all
-    losses: list[Loss]
-    damaged: list[str]  # one line for each tree whose pins cannot be read
-    unreadable: list[Unreadable]
-
-
-def look(users: Path) -> Status:
-    """Return the status of the school server whose trees are below `users`; raise OSError."""
-    losses, damaged, unread, newest = [], [], [], ""
-    trees = datastore.trees(users)
-    for tree in trees:
-        newest = max([newest, *datastore.snapshots(tree)[-1:]])
-        unread += [Unreadable(tree.name, path, stamp) for path, stamp in sorted(unreadable.read(tree).items())]
-        try:
-            losses += [
-                Loss(tree.name, stamp, pin.documents, pin.since)
-                for stamp, pin in sorted(pins.read(tree).items())
-                if pins.BULK_LOSS in pin.why
-            ]
-        except Refusal as refusal:
-            damaged.append(str(refusal))
-    percent = round(allowance.used_percent(str(users)))
-    return Status(percent, len(trees), newest or None, losses, damaged, unread)
+def look(where: House, now: datetime) -> Status:
+    """Return the status of the school server at `where` at the UTC time `now`; raise OSError or Refusal."""
+    trees, known = datastore.trees(where.users), house.read(where)
+    rows = [row for row, _ in registry.rows_of(known.accounts)]
+    laptops, late_days = _laptops(where, rows), settings.load("snapshots").late_days
+    pinned, damaged = _pins(trees)
+    documents, unread = _damaged_documents(where.state / paths.CATALOG.name)
+    return Status(
+        disk=_disk(where),
+        trees=len(trees),
+        laptops=len(laptops),
+        last_run=max((stamp for tree in trees for stamp in datastore.snapshots(tree)[-1:]), default=None),
+        late_days=late_days,
+        late=status.late(laptops, now, late_days),
+        incomplete=[one for tree in trees for one in _incomplete(tree, now)],
+        losses=[loss for tree in trees for loss in status.losses(tree.name, pinned[tree.name])],
+        damaged=[*(f"{where.users / tree}: {why}" for tree, why in sorted(known.damaged.items())), *damaged, *unread],
+        unreadable=[Unreadable(tree.name, *one) for tree in trees for one in sorted(unreadable.read(tree).items())],
+        damaged_documents=documents,
+        rotation=_rotation(where.state / "rotation.json"),
+        holders=_holders(where, rows, pinned),
+    )
 
 
 def add_words(verb: argparse.ArgumentParser) -> None:
     """Add the words of `xs status` to `verb`."""
     verb.add_argument("--json", action="store_true", help="for programs")
     verb.set_defaults(run=show)
+    verb.epilog = _EXIT_CODES
 
 
-def show(arguments: argparse.Namespace) -> None:
-    """Print the status."""
-    status = look(paths.USERS)
+def show(arguments: argparse.Namespace) -> int:
+    """Print the status; return the exit code."""
+    found = look(House(users=paths.USERS, state=paths.STATE), datetime.now(UTC))
+    needs = status.needs_person(found)
     if arguments.json:
-        print(json.dumps(asdict(status), indent=1))
-        return
-    print(
-        f"{status.trees} trees, the last backup {status.last_run or 'none yet'}, the disk {status.disk_percent} % full"
-    )
-    for line in status.damaged:
-        print(line)
-    if status.losses:
-        print("\nMost of the Journal was gone; a restore offers what was before (xs restore, xs snapshot unpin):")
-        rows = [("TREE", "BEFORE", "DOCUMENTS GONE", "SEEN")]
-        print_table([*rows, *((loss.tree, loss.stamp, str(loss.documents), loss.since) for loss in status.losses)])
-    if status.unreadable:
-        print("\nThe disk could not read these again; the laptops are asked to send them; look at the disk (dmesg):")
-        print_table([("TREE", "FILE", "NOT IN"), *((one.tree, one.path, one.stamp) for one in status.unreadable)])
+        print(json.dumps({**asdict(found), "needs_person": [asdict(one) for one in needs]}, indent=1))
+    else:
+        if needs:
+            print("These need a person:")
+            _print(needs)
+            print("\nBesides:")
+        else:
+            print("Nothing needs a person.")
+        _print(status.facts(found))
+    return NEEDS_A_PERSON if needs else 0
+
+
+def _print(lines: Sequence[Line]) -> None:
+    width = max(len(one.tree) for one in lines)
+    print_table([(one.about, f"{one.tree.ljust(width)}  {one.said}" if one.tree else one.said) for one in lines])
+
+
+def _disk(where: House) -> Disk:
+    full = settings.load("accounts").full_percent
+    weeks = disk_use.weeks_left(disk_use.read(where.state / disk_use.FILE), full)
+    return Disk(round(allowance.used_percent(str(where.users))), full, weeks)
+
+
+def _laptops(where: House, rows: Iterable[Row]) -> list[Laptop]:
+    """Return the laptops in use, each with the tree that it writes, by the account that its key came with last."""
+    found = {}
+    for row in sorted(rows, key=lambda row: row.registered):
+        if row.state == registry.IN_USE:
+            last = datastore.snapshots(where.users / row.writes)[-1:]
+            found[row.writes] = Laptop(row.writes, row.nick, row.class_name, row.registered, last[0] if last else None)
+    return list(found.values())
+
+
+def _pins(trees: Iterable[Path]) -> tuple[dict[str, Pins], list[str]]:
+    """Return {tree: its pins}, none where they cannot be read; and a line for each of those."""
+    found, damaged = {}, []
+    for tree in trees:
+        try:
+            found[tree.name] = pins.read(tree)
+        except Refusal as refusal:
+            found[tree.name] = {}
+            damaged.append(str(refusal))
+    return found, damaged
+
+
+def _incomplete(tree: Path, now: datetime) -> list[Incomplete]:
+    try:
+        noted = (tree / ".state" / gate.INCOMPLETE).stat(follow_symlinks=False)
+    except OSError:
+        return []
+    found = status.incomplete(tree.name, datetime.fromtimestamp(noted.st_mtime, UTC), now)
+    return [found] if found else []
+
+
+def _damaged_documents(file: Path) -> tuple[list[DamagedDocument], list[str]]:
+    """Return what the catalog `file` lists as damaged; and a line where it cannot be read."""
+    if not file.exists():
+        return [], []
+    try:
+        with closing(catalog.reading(file)) as database:
+            return [DamagedDocument(*row) for row in catalog.damaged(database)], []
+    except sqlite3.Error as error:
+        return [], [f"{file}: {error}: xs catalog rebuild"]
+
+
+def _rotation(file: Path) -> Rotation | None:
+    try:
+        return status.rotation_of(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _holders(where: House, rows: Iterable[Row], pinned: Mapping[str, Pins]) -> list[Holder]:
+    trees: dict[str, list[Row]] = {}
+    for row in rows:
+        trees.setdefault(row.learner, []).append(row)
+    # Each session counts all trees of its learner, so the largest count is the learner's.
+    sizes = {learner: max(_usage(where.users / row.tree) for row in own) for learner, own in trees.items()}
+    return [
+        Holder(
+            learner,
+            next(row.nick for row in trees[learner]),
+            sizes[learner],
+            sum(1 for row in trees[learner] for _ in keepsakes.every(where.users / row.tree)),
+            sum(len(pinned.get(row.tree, ())) for row in trees[learner]),
+        )
+        for learner in sorted(sizes, key=lambda learner: (-sizes[learner], learner))[:_HOLDERS]
+    ]
+
+
+def _usage(tree: Path) -> int:
+    try:
+        state = os.open(tree / ".state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return 0
+    try:
+        return allowance.read_usage(state).bytes
+    finally:
+        os.close(state)

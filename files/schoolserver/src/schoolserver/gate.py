@@ -25,7 +25,7 @@ from schoolserver.names import TREE
 
 USERS, LEARNERS, SOCKETS = "/library/users", "/etc/xs/learners", "/run/xs"  # as paths.py has them
 REFUSED = 126
-_LOCK, _USAGE = "lock", "usage"  # in .state
+_LOCK = "lock"  # in .state
 _MARKS = {"datastore-current": "complete", "documents": "complete-documents"}  # as engines.KINDS has them
 _LOCK_SECONDS = 10.0  # a snapshot of the run before takes far less
 _PLACE_SECONDS = 5.0
@@ -37,7 +37,7 @@ _MEMORY = 1024**3  # bytes of one process; rsync takes a tenth for the largest J
 _FIRST_TO_GO = 500  # of 1000, for the kernel when memory runs out: a session is lost rather than a service
 _COMPLETE = (0, 24)  # 24: files vanished while they were read, as on every live datastore
 _PARTLY = 23  # some files could not be read on the laptop, or written here
-_INCOMPLETE = "incomplete"  # in .state since the first of the runs in a row that ended so: `xs status` tells its age
+INCOMPLETE = "incomplete"  # in .state since the first of the runs in a row that ended so: `xs status` tells its age
 _BTRFS_SYNC = 0x9408  # BTRFS_IOC_SYNC, linux/btrfs.h
 
 
@@ -126,7 +126,7 @@ def _push(tree: str, request: Push, destination: str, state: int, limits: dict[s
     allowed = allowance.Limits(limits["learner_files"], limits["learner_bytes"], limits["stop_percent"])
     seeds = _seeds(tree) if request.destination == "datastore-current" else ()
     # Else a laptop in a loop would get a little further each time.
-    too_much = _read_usage(state).over(allowed)
+    too_much = allowance.read_usage(state).over(allowed)
     # Permission says so too, but nobody has to ask it.
     full = allowance.used_percent(USERS) > limits["full_percent"]
     argv = jail.argv(request, destination, limits["idle_seconds"], seeds, only_delete=bool(too_much or full))
@@ -136,28 +136,12 @@ def _push(tree: str, request: Push, destination: str, state: int, limits: dict[s
         code, usage = REFUSED, allowance.count(places, allowed)
     else:
         code, usage, too_much = allowance.watch(argv, places, allowed, USERS)
-    _write_usage(usage, state)
+    allowance.write_usage(usage, state)
     if too_much:
         raise Refusal(f"{too_much} came from this laptop: delete what is not needed, or ask your teacher")
     if full:
         raise Refusal("the school server is full and took nothing new: please tell your teacher")
     return code
-
-
-def _read_usage(state: int) -> allowance.Usage:
-    """Return what the last session counted; nothing where it left no count."""
-    try:
-        with open(os.open(_USAGE, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=state), encoding="ascii") as file:
-            files, size = file.read(100).split()
-        return allowance.Usage(int(files), int(size))
-    except (OSError, ValueError):
-        return allowance.Usage(0, 0)
-
-
-def _write_usage(usage: allowance.Usage, state: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with open(os.open(_USAGE, flags, 0o600, dir_fd=state), "w", encoding="ascii") as file:
-        file.write(f"{usage.files} {usage.bytes}\n")
 
 
 def _trees(tree: str) -> list[str]:
@@ -350,10 +334,10 @@ def _write_mark(name: str, state: int) -> None:
 
 def _note_incomplete(code: int, state: int) -> None:
     """Leave a file whose age says since when the runs end in part only; a complete one takes it away."""
-    if code == _PARTLY and not _exists(_INCOMPLETE, state):
-        os.close(os.open(_INCOMPLETE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state))
-    elif code in _COMPLETE and _exists(_INCOMPLETE, state):
-        os.unlink(_INCOMPLETE, dir_fd=state)
+    if code == _PARTLY and not _exists(INCOMPLETE, state):
+        os.close(os.open(INCOMPLETE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=state))
+    elif code in _COMPLETE and _exists(INCOMPLETE, state):
+        os.unlink(INCOMPLETE, dir_fd=state)
 
 
 def _exists(name: str, directory: int) -> bool:

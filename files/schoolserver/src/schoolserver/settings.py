@@ -49,6 +49,7 @@ class Snapshots:
     """Settings of snapshot and rotation."""
 
     keep_days: int = 90  # a snapshot this much older than its tree's newest may go
+    late_days: int = 7  # without a completed run a laptop is late: a child who was ill for a week is not
 
 
 @dataclass(frozen=True)
