@@ -113,36 +113,39 @@ def test_too_much_is_said_in_words(usage: Usage, said: str) -> None:
     assert usage.over(Limits(100, 10**9, 95)) == said
 
 
+def watch(command: list[str], places: list[str], limits: Limits, disk: str) -> allowance.Ended:
+    jailed = os.posix_spawn(command[0], command, {}, setpgroup=0)
+    return allowance.watch(jailed, places, limits, disk)
+
+
 def test_a_command_that_keeps_to_the_limits_ends_as_it_would(tmp_path: Path) -> None:
-    ended = allowance.watch(["/usr/bin/sh", "-c", "exit 24"], [str(tmp_path)], ROOMY, str(tmp_path))
+    ended = watch(["/usr/bin/sh", "-c", "exit 24"], [str(tmp_path)], ROOMY, str(tmp_path))
     assert (ended.code, ended.why) == (24, "")
     assert ended.usage == counted(tmp_path)
 
 
 def test_a_command_that_dies_by_a_signal_has_the_code_of_a_shell(tmp_path: Path) -> None:
-    assert (
-        allowance.watch(["/usr/bin/sh", "-c", "kill -TERM $$"], [str(tmp_path)], ROOMY, str(tmp_path)).code == 128 + 15
-    )
+    assert watch(["/usr/bin/sh", "-c", "kill -TERM $$"], [str(tmp_path)], ROOMY, str(tmp_path)).code == 128 + 15
 
 
 def test_a_command_that_writes_too_many_files_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowance, "_COUNT_EVERY", 0.05)
     monkeypatch.setattr(allowance, "_LOOK_EVERY", 0.01)
     script = f"n=0; while :; do n=$((n+1)); : >{tmp_path}/$n; done"
-    ended = allowance.watch(["/usr/bin/sh", "-c", script], [str(tmp_path)], Limits(500, 1 << 50, 100), str(tmp_path))
+    ended = watch(["/usr/bin/sh", "-c", script], [str(tmp_path)], Limits(500, 1 << 50, 100), str(tmp_path))
     assert ended.code == 128 + 9
     assert ended.why == "more than 500 files"
 
 
 def test_on_a_disk_that_is_too_full_nothing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowance, "_LOOK_EVERY", 0.01)
-    ended = allowance.watch(["/usr/bin/sleep", "999"], [str(tmp_path)], Limits(1_000_000, 1 << 50, -1), str(tmp_path))
+    ended = watch(["/usr/bin/sleep", "999"], [str(tmp_path)], Limits(1_000_000, 1 << 50, -1), str(tmp_path))
     assert (ended.code, ended.why) == (128 + 9, "more than the school server has room for")
 
 
 def test_nothing_of_a_watch_is_left(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
-    allowance.watch(["/usr/bin/true"], [str(tmp_path)], ROOMY, str(tmp_path))
+    watch(["/usr/bin/true"], [str(tmp_path)], ROOMY, str(tmp_path))
     assert set(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+import filtering
 import laptops
 import school
 from laptops import ANN, JIM
@@ -53,6 +54,7 @@ from schoolserver import gate, jail, paths, settings
 gate.USERS, gate.SOCKETS, gate.LEARNERS = {users!r}, {sockets!r}, {learners!r}
 paths.USERS, paths.SOCKETS = Path({users!r}), Path({sockets!r})
 settings.PARTS["accounts"] = functools.partial(settings.Accounts, **{limits!r})
+jail.FILTER = {filter!r}
 gate._LOCK_SECONDS, gate._REPORT_SECONDS, gate._PLACE_SECONDS = 0.3, 5.0, 5.0
 program, real = {program!r}, jail.argv
 if program:
@@ -67,6 +69,7 @@ class School:
     def __init__(self, top: Path, package: Path) -> None:
         self.top = top
         self.package = package
+        self.filter = filtering.filter_file()
         self.house = House(top / "users", top / "state", top / "extrausers", top / "keys")
         for directory in (self.house.users, self.house.state, self.house.extrausers, self.house.keys, top / "run"):
             directory.mkdir(0o755)
@@ -86,6 +89,7 @@ class School:
         **limits: int,
     ) -> Path:
         names = {"users": str(self.house.users), "sockets": str(self.top / "run"), "package": str(self.package)}
+        names["filter"] = str(self.filter)
         names["learners"] = str(self.house.learners)
         gate_script, script = self.top / "gate", self.top / "ssh"
         gate_script.write_text(GATE.format(**names, limits=limits, program=program))
@@ -619,6 +623,8 @@ for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC
     print(*resource.getrlimit(limit))
 print(os.nice(0))
 """
+    here.filter = here.top / "filter"
+    here.filter.write_bytes(filtering.ALL)  # the question for the priority is none of rsync's
     ssh = here.ssh(program=["/usr/bin/python3", "-IS", "-c", program], file_bytes=12345)
     done = subprocess.run([ssh, "x", "rsync --server -ltre.i . documents"], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["12345", "12345", "0", "0", "200", "200", "10"]

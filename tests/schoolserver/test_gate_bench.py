@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+import filtering
 import laptops
 import school
 from schoolserver import gate, registrar
@@ -40,7 +41,8 @@ exec setpriv --reuid={uid} --regid={uid} --clear-groups env -i SSH_ORIGINAL_COMM
 GATE = """#!/usr/bin/python3 -IS
 import sys
 sys.path.insert(0, {package!r})
-from schoolserver import gate
+from schoolserver import gate, jail
+jail.FILTER = {filter!r}
 gate.USERS, gate.SOCKETS = {users!r}, {top!r}
 sys.exit(gate.main())
 """
@@ -85,18 +87,19 @@ def ground() -> Iterator[Ground]:
     compileall.compile_dir(top / "package", quiet=1)  # as dpkg does; a learner could not
     for number in range(5):
         school.write_document(top / "journal", school.uid(number))
-    (top / "gate").write_text(GATE.format(package=str(top / "package"), users=str(top / "users"), top=str(top)))
+    places = {"package": str(top / "package"), "users": str(top / "users"), "top": str(top)}
+    (top / "gate").write_text(GATE.format(**places, filter=str(filtering.filter_file())))
     starts = (BARE.format(tree=tree), f"{top}/gate -c 'gate {TREE}'")
     for which, start in zip(COLUMNS, starts, strict=True):
         (top / which.replace(" ", "-")).write_text(SSH.format(uid=UID, start=start))
     for program in top.iterdir():
         program.chmod(0o755)
     permission = Permission(Accounts(), house.state / "registry.db", house.users)
-    with socket.socket(socket.AF_UNIX) as places:
-        places.bind(str(top / "place"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(top / "place"))
         (top / "place").chmod(0o666)
-        places.listen()
-        threading.Thread(target=permission.seat_all, args=(places,), daemon=True).start()
+        listener.listen()
+        threading.Thread(target=permission.seat_all, args=(listener,), daemon=True).start()
         yield Ground(top)
     shutil.rmtree(top)
 

@@ -135,14 +135,11 @@ def used_percent(path: str) -> float:
     return max(100 * (1 - free / total) for free, total in parts if total)  # btrfs counts no inodes
 
 
-def watch(argv: list[str], places: list[str], limits: Limits, disk: str) -> Ended:
-    """Run `argv` with this process's input and output; end it when `places`, or the file system `disk`, hold too much.
+def watch(jailed: int, places: list[str], limits: Limits, disk: str) -> Ended:
+    """Wait for the process `jailed`; end its group when `places`, or the file system `disk`, hold too much.
 
     Those of `places` that are not there are empty.
     """
-    # Python ignores these two signals, and what is ignored would stay so in rsync. A group of its own, because
-    # bubblewrap's second process dies with the first one only once it has got as far as to ask for that.
-    jailed = os.posix_spawn(argv[0], argv, {}, setpgroup=0, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
     exited = os.pidfd_open(jailed)
     counting, again = Count(places, limits), 0.0
     usage, why = None, ""

@@ -76,7 +76,7 @@ def _session(arguments: list[str], command: str) -> int:
         source = _source(tree, request)
         place, limits = _take_place(tree)
         _limit(limits)
-        code = _run(jail.argv(request, source, limits["idle_seconds"]))
+        code = _wait(jail.start(jail.argv(request, source, limits["idle_seconds"])))
         place.close()
         return code
     return _receive(tree, request)
@@ -104,7 +104,7 @@ def _receive(tree: str, request: Push | Flag) -> int:
         destination = f"{top}/{request.destination}"
         code = _push(tree, request, destination, state, limits)
     else:
-        destination, code = "", _run(jail.argv(request, "", limits["idle_seconds"]))
+        destination, code = "", _wait(jail.start(jail.argv(request, "", limits["idle_seconds"])))
     completed = mark and code in _COMPLETE
     if completed:
         _sync(destination)
@@ -131,11 +131,12 @@ def _push(tree: str, request: Push, destination: str, state: int, limits: dict[s
     full = allowance.used_percent(USERS) > limits["full_percent"]
     argv = jail.argv(request, destination, limits["idle_seconds"], seeds, only_delete=bool(too_much or full))
     places = [f"{USERS}/{one}/{name}" for one in _trees(tree) for name in allowance.COUNTED]
+    jailed = jail.start(argv)
     if too_much or full:
-        _run(argv)
+        _wait(jailed)
         code, usage = REFUSED, allowance.count(places, allowed)
     else:
-        code, usage, too_much = allowance.watch(argv, places, allowed, USERS)
+        code, usage, too_much = allowance.watch(jailed, places, allowed, USERS)
     allowance.write_usage(usage, state)
     if too_much:
         raise Refusal(f"{too_much} came from this laptop: delete what is not needed, or ask your teacher")
@@ -306,10 +307,8 @@ def _place_alone() -> socket.socket:
     raise Refusal("the school server is busy: try again in a few minutes")
 
 
-def _run(argv: list[str]) -> int:
-    """Run `argv` with this session's input and output and an empty environment; return its exit code."""
-    # Python ignores these two signals, and what is ignored would stay so in rsync.
-    jailed = os.posix_spawn(argv[0], argv, {}, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+def _wait(jailed: int) -> int:
+    """Return the exit code of the process `jailed` once it has ended, as a shell has it."""
     code = os.waitstatus_to_exitcode(os.waitpid(jailed, 0)[1])
     return code if code >= 0 else 128 - code
 
