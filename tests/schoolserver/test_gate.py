@@ -627,7 +627,7 @@ print(os.nice(0))
     here.filter.write_bytes(filtering.ALL)  # the question for the priority is none of rsync's
     ssh = here.ssh(program=["/usr/bin/python3", "-IS", "-c", program], file_bytes=12345)
     done = subprocess.run([ssh, "x", "rsync --server -ltre.i . documents"], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["12345", "12345", "0", "0", "200", "200", "10"]
+    assert done.stdout.split() == ["12345", "12345", "0", "0", "40", "40", "10"]
 
 
 @pytest.mark.parametrize("name", ["PIPE", "XFSZ"])

@@ -189,6 +189,35 @@ ATTEMPTS = {
     "accounting: a file that root writes": "call(163, OWN.encode())",
 }
 
+# What no other wall stops, because it is done to her own directory or to nobody: only the filter of system calls does.
+FILTERED = {
+    "a subvolume: documents hidden from her next snapshot": (
+        "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x5000940E, bytearray(struct.pack('q', 0) + b'sub'.ljust(4088, b'\\0')))"
+    ),
+    "incoming read-only: a tree that is never whole again": (
+        "fcntl.ioctl(os.open(OWN, os.O_RDONLY), 0x4008941A, bytearray(struct.pack('Q', 2)))"
+    ),
+    "blocks shared between files: more than the disk has": (
+        "fcntl.ioctl(os.open(own('y'), os.O_RDWR), 0x40049409, os.open(own('x'), os.O_RDONLY))"
+    ),
+    "an access list: a document that its own readers cannot read": (
+        "os.setxattr(own('x'), 'system.posix_acl_access', struct.pack('<IHHiHHiHHi', 2, 1, 6, -1, 4, 4, -1, 32, 4, -1))"
+    ),
+    "an attribute: what nobody looks at": "os.setxattr(own('x'), 'user.x', b'x')",
+    "the tree's lock let go: a snapshot of half a run": (
+        "[fcntl.flock(n, fcntl.LOCK_UN) for n in range(3, 64) if attempt(lambda: os.fstat(n))[:4] == 'done']"
+    ),
+    "a pipe among documents: a reader that waits for ever": "os.mkfifo(OWN + '/pipe')",
+    "a socket of any kind: the kernel's protocols": "socket.socket(socket.AF_UNIX)",
+    "a program in memory: where noexec does not count": "os.memfd_create('x')",
+    "io_uring: system calls past all filters": "call(425, 1, bytes(120))",
+    "keys in the kernel: memory that outlives her": "call(248, b'user', b'x', b'x', 1, -2)",
+    "a watch on files: when others read": "call(253)",
+    "messages between processes: memory that nobody counts": "call(68, 0, 0o1600)",
+    "shared memory: memory that nobody counts": "call(29, 0, 4096, 0o1600)",
+    "userfaultfd: races in the kernel, won": "call(323, 0)",
+}
+
 LISTING = """
 def what(number):
     mode = os.fstat(number).st_mode

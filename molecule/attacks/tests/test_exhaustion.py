@@ -79,6 +79,28 @@ def test_two_hundred_logins_at_once_do_not_keep_jim_out(eve: Eve, guard: Guard) 
     assert codes.count(0) >= AT_ONCE // 4, "nor is a whole class behind one address sent away"
 
 
+@pytest.mark.parametrize("port", [8080, 80], ids=["registration", "the front"])
+def test_six_hundred_connections_that_say_nothing_leave_room_for_jim(
+    eve: Eve, jim: Laptop, guard: Guard, port: int
+) -> None:
+    """Nobody registers, nobody asks for permission: for as long as each of them is waited for."""
+    with ExitStack() as held:
+        taken = 0
+        for _ in range(600):
+            try:
+                line = socket.create_connection((eve.laptop.server, port), 10, (eve.laptop.address, 0))
+            except ConnectionError:
+                continue
+            held.enter_context(line)
+            taken += 1
+        assert 300 <= taken <= 360, "a whole school behind one router still gets in"
+        before = time.monotonic()
+        assert jim.register()["success"] == "OK"
+        assert jim.permission()[0] == 200
+        assert time.monotonic() - before < 8, "Sugar's patience"
+        guard.serve()
+
+
 def test_twenty_tries_with_a_wrong_key_lock_nobody_out(eve: Eve, jim: Laptop, server: Ground, guard: Guard) -> None:
     """Jim's login shut by Eve's mistakes; her address, shared by a whole school, as well."""
     server.mark()

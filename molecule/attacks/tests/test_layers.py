@@ -21,7 +21,7 @@ import inside
 from eve import PUSH, Eve
 from ground import Ground
 from laptop import Laptop
-from siege import HOSTILE, SECRET, hostile_rsync
+from siege import HOSTILE, SECRET, hostile_rsync, no_filter
 
 TABLE = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"], "docs/threat-model.md")
 GOALS = ("reading others", "writing history", "the network", "a shell")
@@ -119,6 +119,11 @@ def no_jail(ways: Ways) -> Iterator[None]:
         yield
 
 
+def no_system_call_filter(ways: Ways) -> AbstractContextManager[None]:
+    """The jail lets every system call through."""
+    return no_filter(ways.server)
+
+
 @contextmanager
 def no_ownership(ways: Ways) -> Iterator[None]:
     """Jim's tree has Eve's group: the file system lets her uid look."""
@@ -157,6 +162,7 @@ LAYERS: dict[str, Callable[[Ways], AbstractContextManager[None]]] = {
     "sshd's rules for laptops": plain_sshd,
     "the gate's grammar": no_grammar,
     "the jail": no_jail,
+    "the filter of system calls": no_system_call_filter,
     "file ownership": no_ownership,
     "mount flags": no_mount_flags,
     "nftables": no_firewall,
