@@ -69,6 +69,35 @@ def test_a_silent_peer_holds_the_others_up_for_its_timeout_only(server: Path) ->
         assert local_socket.ask(server, {}, timeout=5)["ok"]
 
 
+SILENT = """
+import socket, sys, time
+held = []
+for _ in range(20):
+    one = socket.socket(socket.AF_UNIX)
+    one.connect(sys.argv[1])
+    held.append(one)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_who_says_nothing_twenty_times_is_waited_for_once(server: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    server.chmod(0o666)
+    for directory in server.parents:
+        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    command = ["/usr/bin/python3", "-IS", "-c", SILENT, str(server)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, user=20000, group=20000, **pipes) as hostile:  # type: ignore[call-overload]
+        assert hostile.stdout.readline() == b"held\n"
+        before = time.monotonic()
+        assert local_socket.ask(server, {}, timeout=10)["ok"]
+        assert time.monotonic() - before < 2, "twenty times 0.3 s are six"
+        hostile.stdin.close()
+    assert capfd.readouterr().err.count("uid 20000 said nothing") == 1
+
+
 def test_a_peer_that_drips_holds_the_others_up_no_longer_than_a_silent_one(server: Path) -> None:
     with socket.socket(socket.AF_UNIX) as slow:
         slow.connect(str(server))

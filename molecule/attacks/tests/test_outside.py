@@ -223,3 +223,36 @@ for name in ("place", "ticket") * 60:
 """
     server.attempt(eve.uid, script, MINE=eve.laptop.serial)
     guard.serve()
+
+
+def test_a_part_that_she_keeps_waiting_forty_times_hears_jim_meanwhile(
+    server: Ground, eve: Eve, jim: Laptop, guard: Guard
+) -> None:
+    """Nobody's run becomes a snapshot, nobody gets a place: for three seconds each. The last test here: hers is not heard."""
+    script = """
+import socket, time
+held = []
+for number in range(120):
+    one = socket.socket(socket.AF_UNIX)
+    one.settimeout(1)
+    try:
+        one.connect("/run/xs/" + ("snapshot", "place", "ticket")[number % 3])
+        one.sendall(b"{" if number % 2 else b"")
+        held.append(one)
+    except OSError:
+        continue
+time.sleep(60)
+"""
+    server.mark()
+    start = f"systemd-run --quiet --unit=hers --collect --uid={eve.uid} /usr/bin/python3 -IS -c"
+    server.run(f"{start} {shlex.quote(script)}")
+    try:
+        before = len(server.stamps(jim.serial))
+        guard.serve()
+        assert len(server.stamps(jim.serial)) == before + 1, "a run is a snapshot at once, as ever"
+    finally:
+        server.run("systemctl stop hers")
+    for part in ("snapshot", "permission", "journal"):
+        assert (
+            server.run(f"journalctl --quiet --unit=xs-{part} --since={server._since} | grep -c 'said nothing'") == "1\n"
+        )

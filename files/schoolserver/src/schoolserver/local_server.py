@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from schoolserver.errors import Refusal
 from schoolserver.local_socket import Message, receive, send
 
 FIRST_INHERITED = 3  # sd_listen_fds(3)
+_AWHILE = 60.0  # seconds for which nobody listens to who said nothing
 TROUBLE = "the school server has a problem of its own; it is in its log: try again later"
 
 
@@ -33,18 +35,42 @@ def inherited(name: str) -> socket.socket:
     return socket.socket(fileno=FIRST_INHERITED + names.index(name))
 
 
-def serve(listener: socket.socket, answer: Callable[[Message, int], Message], timeout: float = 10.0) -> None:
+class Silent:
+    """Who connected and said nothing. They are not heard for a while: else one of them holds everybody up for hours."""
+
+    def __init__(self) -> None:
+        """Know nobody yet."""
+        self._until: dict[int, float] = {}
+
+    def add(self, uid: int) -> None:
+        """`uid` kept us waiting; the log is told. Root is waited for: it could stop this part anyway."""
+        if uid:
+            self._until[uid] = time.monotonic() + _AWHILE
+            print(f"uid {uid} said nothing, and is not heard for {_AWHILE:.0f} s", file=sys.stderr, flush=True)
+
+    def __contains__(self, uid: int) -> bool:
+        """Return whether `uid` kept us waiting a while ago."""
+        return self._until.get(uid, 0.0) > time.monotonic()
+
+
+def serve(listener: socket.socket, answer: Callable[[Message, int], Message], timeout: float = 3.0) -> None:
     """Answer one request a connection for ever, one connection at a time.
 
     `answer(request, uid)` returns the reply; reply_to() says what becomes of its errors. A client has `timeout` seconds
-    for its whole request, and as long to take its answer: a slow one cannot hold up the others for longer.
+    for its whole request, and as long to take its answer: a slow one cannot hold up the others for longer, nor soon
+    again. What asks here writes its line at once.
     """
+    silent = Silent()
     while True:
         connection, _ = listener.accept()
         with connection:
+            if (uid := peer_uid(connection)) in silent:
+                continue
             connection.settimeout(timeout)
             try:
                 reply_to(connection, answer)
+            except TimeoutError:
+                silent.add(uid)
             except OSError as error:
                 print(f"dropped a local connection: {error}", file=sys.stderr, flush=True)
 

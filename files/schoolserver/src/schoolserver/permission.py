@@ -130,19 +130,23 @@ class Permission:
     def seat_all(self, listener: socket.socket) -> None:
         """Serve every gate that connects to `listener`, for ever: each keeps its place until its connection ends."""
         # One thread for all of them: a flood of sessions costs descriptors, not threads.
+        silent = local_server.Silent()
         with selectors.DefaultSelector() as selector:
             selector.register(listener, selectors.EVENT_READ)
             while True:
                 for ready, _ in selector.select():
                     if ready.fileobj is listener:
-                        self._meet(listener.accept()[0], selector)
+                        self._meet(listener.accept()[0], selector, silent)
                     else:
                         selector.unregister(ready.fileobj)
                         ready.fileobj.close()  # type: ignore[union-attr]
                         self.leave(**ready.data)
 
-    def _meet(self, gate: socket.socket, selector: selectors.BaseSelector) -> None:
+    def _meet(self, gate: socket.socket, selector: selectors.BaseSelector, silent: local_server.Silent) -> None:
         held: dict[str, Any] = {}
+        if (uid := local_server.peer_uid(gate)) in silent:
+            gate.close()
+            return
 
         def seat(request: local_socket.Message, uid: int) -> local_socket.Message:
             answer = self.seat(request, uid)
@@ -153,6 +157,8 @@ class Permission:
         gate.settimeout(_GATE_SECONDS)
         try:
             local_server.reply_to(gate, seat)
+        except TimeoutError:
+            silent.add(uid)
         except OSError as error:
             print(f"a gate went away: {error}", file=sys.stderr, flush=True)
         if held:  # also by one that went before its answer came: its end is read at once and gives the place back
