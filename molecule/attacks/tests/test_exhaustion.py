@@ -196,11 +196,15 @@ def wait_until_gone(server: Ground, eve: Eve, seconds: float = 20) -> None:
 
 @contextmanager
 def session(eve: Eve, command: str) -> Iterator[paramiko.Channel]:
-    """A session of Eve's in which `command` has started, and nothing is said."""
+    """A session of Eve's in which `command` has started, or was refused; nothing is said on her side."""
     with eve.login() as wire:
         channel = wire.open_session(timeout=20)
         channel.exec_command(command)
         channel.settimeout(30)
+        until = time.monotonic() + 20
+        while not (channel.recv_ready() or channel.recv_stderr_ready() or channel.exit_status_ready()):
+            assert time.monotonic() < until, "neither rsync's greeting nor a refusal"
+            time.sleep(0.02)
         yield channel
 
 
@@ -237,7 +241,6 @@ def test_a_third_session_of_hers_finds_no_place(server: Ground, eve: Eve) -> Non
     pull = "rsync --server --sender -ltre.i --timeout=60 . datastore-latest/"
     server.mark()
     with session(eve, pull), session(eve, pull), eve.login() as wire:
-        time.sleep(1)
         channel = wire.open_session(timeout=20)
         channel.exec_command(pull)
         assert channel.makefile_stderr("rb").read().startswith(b"xs: the school server is busy")
@@ -262,7 +265,6 @@ def test_many_laptops_of_hers_do_not_take_all_places(
             for _ in range(2):
                 hers = Eve(other, 0)
                 held.enter_context(session(hers, "rsync --server --sender -ltre.i --timeout=90 . datastore-latest/"))
-        time.sleep(2)
         assert jim.permission() == (200, "")
 
 

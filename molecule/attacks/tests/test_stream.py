@@ -169,9 +169,12 @@ def test_a_directory_that_becomes_a_link_during_the_transfer_leads_nowhere(
     (source / "aaaa").symlink_to(target.format(jim=jim.serial))
     (source / "bbbb").mkdir()
     (source / "bbbb" / "eve-was-here").write_text("x")
-    for swaps in ({b"bbbb": b"aaaa"}, {b"aaaa": b"bbbb"}):
-        eve.mangled(source, "documents", *PLAIN, swaps=swaps)
-        eve.mangled(source, "documents", *PLAIN, "--delete", swaps=swaps)
+    for old, new in ((b"bbbb", b"aaaa"), (b"aaaa", b"bbbb")):
+        eve.mangled(source, "documents", *PLAIN, swaps={old: new})
+        eve.mangled(source, "documents", *PLAIN, "--delete", swaps={old: new})
+        there = server.run(f"ls {incoming(server, eve)}").split()
+        assert new.decode() in there, "rsync saw one name for both"
+        assert old.decode() not in there, "rsync saw one name for both"
     assert server.run(ASTRAY) == ""
 
 
@@ -406,6 +409,25 @@ def test_a_stream_that_is_none_ends_in_an_error_and_changes_nothing(server: Grou
     said = raw(eve, sent, PUSH.replace("--timeout=160", "--timeout=3"))
     assert b"root:x" not in said
     assert server.run(f"{look}; true") == before
+
+
+# s2length: how long rsync shall believe that a block's sum is. A sum has 16 bytes.
+SUMS = {
+    "CVE-2024-12084: the sender's heap, written": 64,
+    "CVE-2024-12085: the sender's stack, read a byte at a time": 17,
+    "a sum of a negative length: an index before an array": -1,
+}
+
+
+@pytest.mark.parametrize("length", SUMS.values(), ids=SUMS)
+def test_a_sum_longer_than_sums_are_is_refused_by_rsync(eve: Eve, length: int) -> None:
+    """Sent as who reads back would: no filters, then the first file's blocks, whose sums say how long they are."""
+    sums = struct.pack("<I", 1) + b"\x41" * max(length, 0)
+    blocks = struct.pack("<iHiiii", 1, 0x8000, 1, 700, length, 0) + sums
+    said = raw(
+        eve, HELLO + struct.pack("<I", 0) + blocks, "rsync --server --sender -ltre.i --timeout=3 . datastore-latest/"
+    )
+    assert b"Invalid checksum length" in said, said
 
 
 def test_a_hundred_thousand_names_cost_the_server_little_and_are_too_many(
