@@ -67,20 +67,22 @@ def test_without_a_change_the_settings_mean_what_the_parts_default_to() -> None:
 
 
 def test_a_changed_setting_reaches_its_part() -> None:
-    text = render(ROLES / "xs_snapshots/templates/snapshots.toml.j2", xs_snapshots_keep_days=30, xs_snapshots_late_days=5)
+    text = render(
+        ROLES / "xs_snapshots/templates/snapshots.toml.j2", xs_snapshots_keep_days=30, xs_snapshots_late_days=5
+    )
     assert tomllib.loads(text) == {"keep_days": 30, "late_days": 5}
 
 
 def test_the_library_lies_in_an_image_where_no_disk_is_named() -> None:
     text = render(MOUNT, **IMAGE)
     assert "\nWhat=/var/lib/xs-library.img\n" in text
-    assert "\nOptions=loop,compress=zstd,noatime,nosuid,nodev,noexec\n" in text
+    assert "\nOptions=loop,compress=zstd,noacl,noatime,nosuid,nodev,noexec\n" in text
 
 
 def test_a_disk_is_mounted_by_its_uuid_because_its_name_may_be_anothers_tomorrow() -> None:
     text = render(MOUNT, **DISK)
     assert "\nWhat=/dev/disk/by-uuid/402427b5-6432-4ae2\n" in text
-    assert "\nOptions=compress=zstd,noatime,nosuid,nodev,noexec\n" in text
+    assert "\nOptions=compress=zstd,noacl,noatime,nosuid,nodev,noexec\n" in text
 
 
 def test_check_mode_shows_a_disk_that_is_not_made_yet() -> None:

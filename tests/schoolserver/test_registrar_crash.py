@@ -32,7 +32,6 @@ from standing import make_house
 Step = Callable[[House], object]
 
 SAMPLE = 3  # power cuts of each case and kind in the default run; `make soak` has all of them
-ACL = "system.posix_acl_access"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 # What is being made, under a name that nobody looks at. Whoever makes it the next time begins anew.
 HALF_MADE = re.compile(r"(^|/)\.[^/]*new(/|$)")
@@ -127,8 +126,8 @@ IN_EACH_CASE_SOONER_OR_LATER = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def a_reading_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trees get an ACL, as on a server where the Journal page is installed."""
-    monkeypatch.setattr(trees, "READERS", ("nobody",))
+    """Tops belong to it, as on a server where the Journal page is installed."""
+    monkeypatch.setattr(trees, "READER", "nobody")
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,6 @@ class Entry:
     kind: str  # "file", "directory", "subvolume" or "other"
     mode: int
     owners: tuple[int, int]
-    acl: bytes
     content: str
 
 
@@ -149,8 +147,7 @@ def entry(path: Path) -> Entry:
         kind = "subvolume" if btrfs.is_subvolume(path) else "directory"
     elif stat.S_ISREG(status.st_mode):
         kind, content = "file", TIME.sub("<time>", text(path))
-    acl = os.getxattr(path, ACL) if ACL in os.listxattr(path, follow_symlinks=False) else b""
-    return Entry(kind, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid), acl, content)
+    return Entry(kind, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid), content)
 
 
 def text(path: Path) -> str:
@@ -178,14 +175,14 @@ def recorded(where: House) -> set[tuple[str, str, str, str]]:
 
 
 def check_that_nobody_else_reads(users: Path) -> None:
-    """Only root, the tree's own group and the services of READERS get into any tree, finished or not."""
+    """Only root, the tree's own group and the reading service get into any tree, finished or not."""
     known = accounts.read_all(users).accounts
-    readers = trees.acl([pwd.getpwnam(name).pw_uid for name in trees.READERS])
+    reader = pwd.getpwnam(trees.READER).pw_uid
     for tree in (*users.glob("[!.]*"), *users.glob(".new/*")):
         top = entry(tree)
-        assert top.owners in {(0, 0), (0, known[tree.name].uid if tree.name in known else 0)}, tree
+        assert top.owners in {(0, 0), (reader, known[tree.name].uid if tree.name in known else 0)}, tree
         assert top.mode & 0o7 == 0, tree
-        assert top.acl in {b"", readers}, tree
+        assert not top.owners[0] or not top.mode & 0o222, f"{tree}: its reader writes"
 
 
 @dataclass

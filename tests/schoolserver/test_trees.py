@@ -17,7 +17,7 @@ from schoolserver import btrfs, trees
 ACCOUNT = after(request()).accounts[JIM]
 ROOT, OWN = 0, ACCOUNT.uid
 LAYOUT = {
-    ".": (ROOT, OWN, 0o750),
+    ".": (ROOT, OWN, 0o550),
     "account.json": (ROOT, OWN, 0o640),
     "datastore-current": (OWN, OWN, 0o755),
     "datastore-current/index": (OWN, OWN, 0o755),
@@ -100,7 +100,7 @@ def test_a_link_in_a_directorys_place_is_not_followed(tree: Path, tmp_path: Path
 def test_a_reading_service_gets_in_and_a_stranger_does_not(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The kernel judges: nobody stands for the Journal page's user, which is not on every machine that runs the tests.
     reader = pwd.getpwnam("nobody").pw_uid
-    monkeypatch.setattr(trees, "READERS", ("nobody", "no-such-service"))
+    monkeypatch.setattr(trees, "READER", "nobody")
     trees.complete(tree.parent, ACCOUNT)
     root = os.open(tree, os.O_RDONLY)
     try:
@@ -110,5 +110,10 @@ def test_a_reading_service_gets_in_and_a_stranger_does_not(tree: Path, monkeypat
                 capture_output=True, check=False,
             )  # fmt: skip
             assert (listing.returncode == 0) is allowed
+        made = subprocess.run(
+            ["mkdir", f"/proc/self/fd/{root}/x"], user=reader, group=reader, extra_groups=[], pass_fds=[root],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert made.returncode != 0
     finally:
         os.close(root)

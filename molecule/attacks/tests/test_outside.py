@@ -225,6 +225,37 @@ for name in ("place", "ticket") * 60:
     guard.serve()
 
 
+OWNED_PAGE = {
+    "permissions of Jim's tree: everybody in": "os.chmod(JIM, 0o777)",
+    "Jim's tree given away: his documents": "os.chown(JIM, -1, os.getgid())",
+    "a file in Jim's tree: pins of hers": 'write(JIM + "/x")',
+    "Jim's newest snapshot: his history lost": 'os.unlink(JIM + "/datastore-latest")',
+    "an access list: readers of hers": "os.setxattr(JIM, 'system.posix_acl_access', struct.pack('<I', 2))",
+    "a mark on Jim's tree: what others may read": "os.setxattr(JIM, 'user.x', b'x')",
+    "a snapshot's way out of read-only: history rewritten": (
+        "fcntl.ioctl(os.open(JIM + '/datastore-current', os.O_RDONLY), 0x4008941A, bytearray(struct.pack('Q', 2)))"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def by_the_page(server: Ground, jim: Laptop) -> dict[str, str]:
+    """What became of each attempt of a Journal page that is Eve's: its uid owns the tops of all trees."""
+    assert jim.page().documents()  # so that it runs
+    tries = "".join(f"said[{name!r}] = attempt(lambda: {how})\n" for name, how in OWNED_PAGE.items())
+    text = f"JIM = '/library/users/{jim.serial}'\n{inside.START}\nsaid = {{}}\n{tries}\nprint(json.dumps(said))"
+    process = server.run("systemctl show --property=MainPID --value xs-journal.service").strip()
+    enter = f"nsenter --target {process} --mount setpriv --reuid=xs-journal --regid=xs-journal --clear-groups --inh-caps=-all"
+    said = json.loads(server.run(f"{enter} /usr/bin/python3 -IS -c {shlex.quote(text)}"))
+    assert isinstance(said, dict)
+    return said
+
+
+@pytest.mark.parametrize("way", OWNED_PAGE)
+def test_a_page_that_is_hers_changes_no_tree(by_the_page: dict[str, str], way: str) -> None:
+    assert by_the_page[way].startswith("refused: "), by_the_page[way]
+
+
 def test_a_part_that_she_keeps_waiting_forty_times_hears_jim_meanwhile(
     server: Ground, eve: Eve, jim: Laptop, guard: Guard
 ) -> None:

@@ -52,7 +52,7 @@ def test_a_laptop_is_registered_as_check_mode_said_and_only_once(module: Module,
     assert not host.file(str(TREE)).exists
     done = module("xs_laptop", **LAPTOP)
     assert done["changed"]
-    assert host.file(str(TREE)).mode == 0o750
+    assert host.file(str(TREE)).mode == 0o550
     assert f"ssh-ed25519 {KEY}" in host.check_output("cat /etc/xs/keys/$(id -u CSN0000000A)")
     assert not module("xs_laptop", **LAPTOP)["changed"]
 

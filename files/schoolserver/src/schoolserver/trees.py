@@ -6,16 +6,16 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from schoolserver import accounts, durable, engines
 from schoolserver.accounts import Account
 
-READERS = ("xs-journal",)  # services that read every tree
+# Reads every tree. It owns each tree's top, without the right to write in it: an access list for it would need a mount
+# that takes those, and btrfs takes them from a file's owner in read-only snapshots as well (docs/threat-model.md).
+READER = "xs-journal"
 _NEW = ".new"  # in the users' directory, and in a tree's top: what is being made, moved into place when complete
-_ACL = "system.posix_acl_access"
 
 
 def make(users: Path, new: Sequence[Account]) -> None:
@@ -44,8 +44,7 @@ def complete(users: Path, account: Account) -> None:
     """Make or mend everything in `account`'s tree but its account.json; what is right already stays untouched."""
     tree, uid = users / account.tree, account.uid
     engine = engines.of(users)
-    _own(tree, 0, uid, 0o750)
-    _let_readers_in(tree)
+    _own(tree, _reader(), uid, 0o550)
     engine.remove(tree / _NEW)
     _directory(tree / "power-logs", uid, uid, 0o755)
     for name in (*(kind.snapshots for kind in engines.KINDS), "keepsakes"):
@@ -72,35 +71,17 @@ def _own(path: Path, uid: int, gid: int, mode: int) -> None:
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         status = os.fstat(directory)
+        if status.st_mode & 0o7777 != mode:
+            os.fchmod(directory, mode)  # before it is another's, who could use what was allowed to root
         if (status.st_uid, status.st_gid) != (uid, gid):
             os.fchown(directory, uid, gid)
-        if status.st_mode & 0o7777 != mode:
-            os.fchmod(directory, mode)
     finally:
         os.close(directory)
 
 
-def _let_readers_in(tree: Path) -> None:
-    """Let the services in READERS, where they are installed, look into `tree` besides root and its own group."""
-    readers = []
-    for name in READERS:
-        try:
-            readers.append(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue  # the role that brings it has not run; the registrar comes by again at its next start
-    wanted = acl(readers)
+def _reader() -> int:
+    """Return the uid of READER, root's where it is not installed: the registrar comes by again at its next start."""
     try:
-        present = os.getxattr(tree, _ACL)
-    except OSError:
-        present = b""
-    if readers and present != wanted:
-        os.setxattr(tree, _ACL, wanted)
-
-
-def acl(readers: list[int]) -> bytes:
-    """Return the ACL `u::rwx, u:<each reader>:r-x, g::r-x, m::r-x, o::---` as linux/posix_acl_xattr.h lays it out."""
-    read_and_search, nobody = 5, 0xFFFFFFFF
-    owner, group, mask, others = (0x01, 7), (0x04, read_and_search), (0x10, read_and_search), (0x20, 0)
-    named = [(0x02, read_and_search, uid) for uid in sorted(readers)]
-    entries = [(*owner, nobody), *named, (*group, nobody), (*mask, nobody), (*others, nobody)]
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        return pwd.getpwnam(READER).pw_uid
+    except KeyError:
+        return 0
