@@ -6,7 +6,6 @@ Each key says what it would gain. Before and after, every byte, mode, owner and 
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
