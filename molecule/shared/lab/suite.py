@@ -58,6 +58,8 @@ def molecule(report: Report, scenario: str, keep: bool = False) -> None:
         return ", ".join(hosts.build_images(hosts.scenario(scenario)).values())
 
     if report.do("preflight", check) and report.do("images", build) and journey.package(report):
+        # Hosts that were taken away, or half made by a run that was stopped, are there still by molecule's own notes.
+        report.run(f"reset {scenario}", program("molecule"), "reset", "-s", scenario, **environment())
         options = ["--destroy=never"] if keep else []
         report.run(f"molecule {scenario}", program("molecule"), "test", *options, "-s", scenario, **environment())
 
