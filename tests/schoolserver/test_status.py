@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import school
 from schoolserver import pins, stamps, status
+from schoolserver.decay import Decayed
 from schoolserver.status import Disk, Holder, Laptop, Late, Line, Loss, Rotation, Status, Unreadable
 
 WELL = Status(Disk(40, 90, None), trees=3, laptops=2, last_run="2026-11-24T101500Z", late_days=7)
@@ -25,7 +26,7 @@ def laptop(number: int, last: int | None, registered: int = 0) -> Laptop:
 
 def test_where_all_is_well_nothing_needs_a_person() -> None:
     assert status.needs_person(WELL) == []
-    assert [line.about for line in status.facts(WELL)] == ["laptops", "last run", "disk"]
+    assert [line.about for line in status.facts(WELL)] == ["laptops", "last run", "disk", "verified"]
 
 
 def test_late_is_who_has_not_backed_up_for_so_many_days_the_longest_first() -> None:
@@ -83,6 +84,7 @@ def test_what_is_worse_comes_before() -> None:
     found = replace(
         WELL,
         unreadable=[Unreadable("A", "datastore-current/x", "2026-11-24T101500Z")],
+        decayed=[Decayed("A/datastore/2026-11-24T101500Z/x", "it is gone"), Decayed("", "3 blocks")],
         damaged=["B/pins.json is damaged"],
         rotation=Rotation("2026-11-24T023000Z", 1, "a backup was under way", {"C": "a bad sector"}),
         losses=[Loss("D", "2026-11-23T101500Z", 18, "2026-11-24T101500Z")],
@@ -90,6 +92,7 @@ def test_what_is_worse_comes_before() -> None:
         incomplete=[status.Incomplete("F", "2026-11-20T101500Z", 4)],
     )
     assert abouts(found) == [
+        ("decayed", "A"), ("decayed", ""),
         ("disk", "A"), ("damaged", ""), ("rotation", ""), ("rotation", "C"), ("loss", "D"), ("late", "E"),
         ("incomplete", "F"),
     ]  # fmt: skip

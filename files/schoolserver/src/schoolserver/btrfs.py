@@ -26,9 +26,10 @@ _SEARCH_ROOM = 256 * 1024  # bytes for what one search answers
 _ITEM = struct.Struct("3Q2I")  # struct btrfs_ioctl_search_header: transid, objectid, offset, type, len
 _INODE = struct.Struct("<QQ24xI")  # struct btrfs_inode_item: generation, transid, then nlink
 _INODE_ITEM = 1  # BTRFS_INODE_ITEM_KEY
-_FIRST_INODE, _LAST_INODE = 256, 2**64 - 257  # BTRFS_FIRST_FREE_OBJECTID, BTRFS_LAST_FREE_OBJECTID
+FIRST_INODE, LAST_INODE = 256, 2**64 - 257  # BTRFS_FIRST_FREE_OBJECTID, BTRFS_LAST_FREE_OBJECTID
 _SUBVOLUME_SIZE, _PARENT_UUID, _MADE = 504, 312, 352  # struct btrfs_ioctl_get_subvol_info_args; parent_uuid, otransid
 _LOOKUP_SIZE = 4096  # struct btrfs_ioctl_ino_lookup_args: treeid, objectid, name
+Item = tuple[int, int, bytes]
 _READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
 _TOP = "256"  # BTRFS_FIRST_FREE_OBJECTID: the inode of each subvolume's top directory, and of nothing else
 
@@ -160,7 +161,7 @@ def changed_paths(old: Path, new: Path) -> list[str] | None:
         for inode, names in _inodes_since(after, since + 1):
             if names > 1:
                 return None
-            paths.append("" if inode == _FIRST_INODE else _path_of(after, inode))
+            paths.append("" if inode == FIRST_INODE else path_of(after, inode))
     return paths
 
 
@@ -173,28 +174,39 @@ def _origin(subvolume: int) -> tuple[bytes, int]:
 
 def _inodes_since(subvolume: int, since: int) -> Iterator[tuple[int, int]]:
     """Return (number, how many names) of each inode changed in transaction `since` or later."""
-    start = (_FIRST_INODE, 0, 0)  # objectid, type, offset: what a search begins at
+    for inode, _, item in items(subvolume, 0, _INODE_ITEM, (FIRST_INODE, LAST_INODE), since):
+        _, transaction, names = _INODE.unpack_from(item)
+        if transaction >= since:
+            yield inode, names
+
+
+def items(descriptor: int, tree: int, kind: int, objects: tuple[int, int], since: int = 0) -> Iterator[Item]:
+    """Yield (objectid, offset, bytes) of the items of `kind` in the btrfs tree number `tree`, in order; raise OSError.
+
+    Of the objects from the first to the last of `objects`, in leaves of transaction `since` or later. Tree 0 is the
+    subvolume that is open as `descriptor`.
+    """
+    start = (objects[0], 0, 0)  # objectid, type, offset: what a search begins at
     while True:
         key = _SEARCH.pack(
-            0, start[0], _LAST_INODE, start[2], 2**64 - 1, since, 2**64 - 1, start[1], 255, 2**32 - 1, 0
+            tree, start[0], objects[1], start[2], 2**64 - 1, since, 2**64 - 1, start[1], 255, 2**32 - 1, 0
         )  # fmt: skip
         buffer = bytearray(key + _SEARCH_ROOM.to_bytes(8, "little") + bytes(_SEARCH_ROOM))
-        fcntl.ioctl(subvolume, _SEARCH_V2, buffer)
+        fcntl.ioctl(descriptor, _SEARCH_V2, buffer)
         count, place = _SEARCH.unpack_from(buffer)[9], _SEARCH.size + 8
         if not count:
             return
         for _ in range(count):
-            _, inode, offset, kind, length = _ITEM.unpack_from(buffer, place)
+            _, number, offset, found, length = _ITEM.unpack_from(buffer, place)
             place += _ITEM.size
-            if kind == _INODE_ITEM:
-                _, transaction, names = _INODE.unpack_from(buffer, place)
-                if transaction >= since:
-                    yield inode, names
+            if found == kind:
+                yield number, offset, bytes(buffer[place : place + length])
             place += length
-        start = (inode, kind, offset + 1) if offset < 2**64 - 1 else (inode, kind + 1, 0)
+        start = (number, found, offset + 1) if offset < 2**64 - 1 else (number, found + 1, 0)
 
 
-def _path_of(subvolume: int, inode: int) -> str:
+def path_of(subvolume: int, inode: int) -> str:
+    """Return a path of the inode in the subvolume that is open as `subvolume`; raise OSError."""
     buffer = bytearray(struct.pack("QQ", 0, inode) + bytes(_LOOKUP_SIZE - 16))
     fcntl.ioctl(subvolume, _INO_LOOKUP, buffer)
     return os.fsdecode(bytes(buffer[16:]).split(b"\0", 1)[0].rstrip(b"/"))

@@ -21,6 +21,7 @@ from schoolserver import (
     cli_restore,
     cli_snapshot,
     cli_status,
+    cli_verify,
     local_socket,
     paths,
     registry,
@@ -106,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
     verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     verb.set_defaults(run=rotate)
+
+    cli_verify.add_words(verbs.add_parser("verify", help="read again what the snapshots hold: has the disk lost any?"))
 
     catalogs = verbs.add_parser("catalog", help="what is where").add_subparsers(required=True, metavar="verb")
     verb = catalogs.add_parser("rebuild", help="make the catalog anew from the disk")

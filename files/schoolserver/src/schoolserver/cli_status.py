@@ -17,6 +17,7 @@ from schoolserver import (
     allowance,
     catalog,
     datastore,
+    decay,
     disk_use,
     gate,
     house,
@@ -46,6 +47,7 @@ def look(where: House, now: datetime) -> Status:
     rows = [row for row, _ in registry.rows_of(known.accounts)]
     laptops, late_days = _laptops(where, rows), settings.load("snapshots").late_days
     pinned, damaged = _pins(trees)
+    passes = decay.read(where.state / decay.FILE)
     documents, unread = _damaged_documents(where.state / paths.CATALOG.name)
     return Status(
         disk=_disk(where),
@@ -60,6 +62,8 @@ def look(where: House, now: datetime) -> Status:
         unreadable=[Unreadable(tree.name, *one) for tree in trees for one in sorted(unreadable.read(tree).items())],
         damaged_documents=documents,
         rotation=_rotation(where.state / "rotation.json"),
+        decayed=passes.all_decayed,
+        verified=passes.ended,
         holders=_holders(where, rows, pinned),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from schoolserver import pins, stamps
+from schoolserver.decay import Decayed
 
 MOST = 20  # lines of one kind that people see; --json has all
 SOON = 8  # weeks: so long it may take to buy a disk
@@ -124,6 +125,8 @@ class Status:
     unreadable: list[Unreadable] = field(default_factory=list)
     damaged_documents: list[DamagedDocument] = field(default_factory=list)
     rotation: Rotation | None = None
+    decayed: list[Decayed] = field(default_factory=list)  # what verifying found
+    verified: str = ""  # the stamp of the end of the last pass, "" before the first
     holders: list[Holder] = field(default_factory=list)  # the heaviest first
 
 
@@ -176,6 +179,7 @@ def needs_person(status: Status) -> list[Line]:
     """Return what a person should see to, the most important first."""
     return [
         *_disk_lines(status),
+        *_few("decayed", (_decayed(one) for one in status.decayed)),
         *_few("disk", ((one.tree, _unreadable(one)) for one in status.unreadable)),
         *_few("damaged", (("", one) for one in status.damaged)),
         *_rotation_lines(status.rotation),
@@ -193,6 +197,7 @@ def facts(status: Status) -> list[Line]:
     if status.rotation:
         said = f"ended {status.rotation.ended}, {status.rotation.removed} snapshots removed"
         found.append(Line("rotation", "", said))
+    found.append(Line("verified", "", status.verified or "not yet"))
     if status.damaged_documents:
         trees = len({one.tree for one in status.damaged_documents})
         said = f"{len(status.damaged_documents)} versions as broken laptops wrote them, in {trees} trees: see --json"
@@ -260,6 +265,14 @@ def _late(one: Late) -> str:
 def _loss(one: Loss) -> str:
     act = f"xs restore {one.tree}, or xs snapshot unpin {one.tree} {one.stamp}"
     return f"{one.documents} documents gone after {one.stamp}, seen {one.since}: {act}"
+
+
+def _decayed(one: Decayed) -> tuple[str, str]:
+    tree, _, path = one.path.partition("/")
+    act = "look at the disk (dmesg, smartctl)"
+    if path:
+        act = f"{act}; other versions: xs restore {tree}, or the laptop has it still"
+    return tree, f"{path}: {one.why}: {act}".removeprefix(": ")
 
 
 def _unreadable(one: Unreadable) -> str:
