@@ -285,5 +285,5 @@ time.sleep(60)
         server.run("systemctl stop hers")
     for part in ("snapshot", "permission", "journal"):
         assert (
-            server.run(f"journalctl --quiet --unit=xs-{part} --since={server._since} | grep -c 'said nothing'") == "1\n"
+            server.run(f"journalctl --quiet --unit=xs-{part} --since={server._since} | grep -c 'said nothing'") == "1"
         )
