@@ -39,7 +39,7 @@ class Entry:
 
 
 def record(file: Path, entries: Iterable[Entry], gid: int) -> None:
-    """Add `entries` to `file`, readable by the group `gid`; raise OSError. The caller settles the file system.
+    """Add `entries` to `file`, readable by the group `gid`, on the disk before this returns; raise OSError.
 
     Called before the change itself: after a crash the trail may name a change that did not come about, but none that
     somebody was told of is missing.
@@ -55,6 +55,10 @@ def record(file: Path, entries: Iterable[Entry], gid: int) -> None:
         # A line that a power cut left half stays alone.
         torn = size > 0 and os.pread(trail.fileno(), 1, size - 1) != b"\n"
         trail.write((b"\n" if torn else b"") + text.encode())
+        trail.flush()
+        # Else btrfs may write the change itself before this line, and who tries again after a power cut changes nothing
+        # any more that could be told.
+        os.fsync(trail.fileno())
 
 
 def read(file: Path, trees: Iterable[str] | None = None) -> list[Entry]:
