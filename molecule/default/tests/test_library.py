@@ -50,7 +50,7 @@ def test_a_broken_disk_does_not_keep_the_machine_from_starting(host: Host) -> No
     assert "library.mount" not in required.split()
 
 
-@pytest.mark.parametrize("part", ["registrar", "snapshot", "rotation"])
+@pytest.mark.parametrize("part", ["registrar", "snapshot", "rotation", "verify"])
 def test_no_part_that_writes_runs_without_it(host: Host, part: str) -> None:
     # Otherwise it would write into the directory below, and a mount would hide that.
     unit = host.service(f"xs-{part}.service").systemd_properties

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from testinfra.host import Host
 
 LISTENERS = ["xs-registration", "xs-permission", "xs-journal"]
-ROOT_UNITS = ["xs-registrar", "xs-snapshot", "xs-rotation"]
+ROOT_UNITS = ["xs-registrar", "xs-snapshot", "xs-rotation", "xs-verify"]
 SOCKETS = ["registrar", "registration", "permission", "place", "snapshot", "journal", "ticket"]
 
 
@@ -24,7 +26,9 @@ def test_systemd_holds_every_socket_from_the_start(host: Host, name: str) -> Non
     assert unit.is_running
 
 
-@pytest.mark.parametrize("unit", ["xs-registrar.service", "xs-snapshot.service", "xs-rotation.timer"])
+@pytest.mark.parametrize(
+    "unit", ["xs-registrar.service", "xs-snapshot.service", "xs-rotation.timer", "xs-verify.timer"]
+)
 def test_what_mends_after_a_power_cut_runs_at_every_start(host: Host, unit: str) -> None:
     assert host.service(unit).is_enabled
     assert host.service(unit).is_running
@@ -56,8 +60,14 @@ def test_a_part_that_is_restarted_again_and_again_runs_and_keeps_its_socket(host
     assert host.service(f"{unit}.socket").is_running
 
 
-def test_a_rotation_that_was_slept_through_is_made_up_for(host: Host) -> None:
-    assert host.service("xs-rotation.timer").systemd_properties["Persistent"] == "yes"
+@pytest.mark.parametrize("timer", ["xs-rotation.timer", "xs-verify.timer"])
+def test_what_was_slept_through_is_made_up_for(host: Host, timer: str) -> None:
+    assert host.service(timer).systemd_properties["Persistent"] == "yes"
+
+
+def test_the_library_is_verified_from_within_its_confinement(host: Host) -> None:
+    host.check_output("rm -f /var/lib/xs/verify.json && systemctl start xs-verify.service")
+    assert json.loads(host.file("/var/lib/xs/verify.json").content_string)["ended"]
 
 
 @pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
