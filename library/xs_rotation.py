@@ -12,14 +12,25 @@ description:
   - Does now what the school server's timer does at night. Plans first, then removes.
   - The newest snapshot of a tree stays, and so does every pinned one. Keepsakes are never touched.
   - The same goes for the history of a tree's plain documents, whose snapshots are called C(documents-history/<stamp>).
-  - At most two snapshots of a tree go in 24 hours, whoever asks; the others' turn comes on the next days.
+  - Ages are days before the newest snapshot of the tree. Of a calendar week or month the first snapshot stays.
+  - Unless the disk is full, the snapshots of at most two days of a tree go in 24 hours, whoever asks; the others' turn
+    comes on the next days.
+  - Where the disk is fuller than the role M(xs_snapshots) allows for, more goes, the heaviest learners' first.
   - A tree that cannot be rotated does not stop the others. The module fails at the end and names it.
 version_added: "0.1.0"
 options:
-  keep_days:
+  keep_all_days:
     description:
-      - A snapshot that is this many days older than the newest of its tree goes.
-      - By default what the role M(xs_snapshots) has set on the host.
+      - Up to this age every snapshot stays.
+      - By default what the role M(xs_snapshots) has set on the host, as for the other two.
+    type: int
+  keep_weekly_days:
+    description:
+      - Up to this age one snapshot of each week stays.
+    type: int
+  keep_monthly_days:
+    description:
+      - Up to this age one snapshot of each month stays; V(0) is for ever.
     type: int
 attributes:
   check_mode:
@@ -39,18 +50,20 @@ author:
 EXAMPLES = r"""
 - name: Make room before the holidays
   xs_rotation:
-    keep_days: 60
+    keep_all_days: 14
+    keep_weekly_days: 60
 """
 
 RETURN = r"""
 removed:
-  description: The snapshots that were removed; in check mode, that would be.
+  description: The snapshots that were removed, and why; in check mode, that would be.
   returned: always
   type: list
   elements: dict
   sample:
     - tree: SHC12345678
       stamp: 2026-05-02T101500Z
+      why: not the first of its month
 kept:
   description: How many snapshots are left on the whole server.
   returned: always
@@ -58,36 +71,50 @@ kept:
   sample: 412
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 try:
-    from schoolserver import paths, rotation, settings
+    from schoolserver import datastore, rotation, rotation_trees, settings
     from schoolserver.errors import Refusal
+    from schoolserver.house import House
+    from schoolserver.rotation_plan import Policy
 
     INSTALLED = True
 except ImportError:  # a bare host: check mode still has to tell the truth there
     INSTALLED = False
 
-OPTIONS: dict[str, Any] = {"keep_days": {"type": "int"}}
+LEAST = {"keep_all_days": 1, "keep_weekly_days": 1, "keep_monthly_days": 0}
+OPTIONS: dict[str, Any] = {name: {"type": "int"} for name in LEAST}
 
 
-def run(keep_days: int, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
-    """Rotate every tree by `keep_days` unless `check_mode`; return the module's result, and what could not be done."""
-    trees = rotation.trees_in(paths.USERS)
-    before = [(tree.name, name) for tree in trees for name in rotation.names(tree)]
-    removed: list[tuple[str, str]] = []
+def policy_of(params: dict[str, int | None]) -> Policy:
+    """Return the policy of the settings, with what `params` say otherwise; raise Refusal."""
+    given = {name: days for name, days in params.items() if days is not None}
+    for name, days in given.items():
+        if days < LEAST[name]:
+            raise Refusal(f"{name}: {days} is too few; give {LEAST[name]} or more")
+    return rotation.policy_of(replace(settings.load("snapshots"), **given))
+
+
+def run(where: House, policy: Policy, check_mode: bool) -> tuple[dict[str, Any], list[str]]:
+    """Rotate all trees by `policy` unless `check_mode`; return the module's result, and what could not be done."""
+    before = [(tree.name, name) for tree in datastore.trees(where.users) for name in rotation_trees.names(tree)]
+    removed: dict[tuple[str, str], str] = {}
     failed: list[str] = []
-    for tree, stamps, error in rotation.rotate_all(paths.USERS, keep_days, datetime.now(UTC), dry_run=check_mode):
-        removed += [(tree.name, stamp) for stamp in stamps]
-        if error:
-            failed.append(f"{tree.name}: {error}")
+    space = rotation.space_of(where.users)
+    for outcome in rotation.rotate(where, policy, space, datetime.now(UTC), dry_run=check_mode):
+        goes = outcome.plan.named(keep=False)
+        removed |= {(outcome.tree, name): goes[name].why for name in outcome.removed}
+        if outcome.error:
+            failed.append(f"{outcome.tree}: {outcome.error}")
     after = [snapshot for snapshot in before if snapshot not in removed]
     result = {
         "changed": bool(removed),
-        "removed": [{"tree": tree, "stamp": stamp} for tree, stamp in removed],
+        "removed": [{"tree": tree, "stamp": stamp, "why": why} for (tree, stamp), why in removed.items()],
         "kept": len(after),
         "diff": {"before": listing(before), "after": listing(after)},
     }
@@ -102,15 +129,12 @@ def listing(snapshots: list[tuple[str, str]]) -> str:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
-    if not INSTALLED or not paths.USERS.is_dir():
+    if not INSTALLED or not House().users.is_dir():
         if module.check_mode:
             module.exit_json(changed=False, removed=[], kept=0, msg="the school server is not set up yet")
         module.fail_json(msg="the school server is not set up here: run playbooks/site.yml first")
-    keep_days = module.params["keep_days"]
-    if keep_days is not None and keep_days < 1:
-        module.fail_json(msg=f"keep_days: {keep_days} would keep nothing but the newest; give 1 or more")
     try:
-        result, failed = run(keep_days or settings.load("snapshots").keep_days, module.check_mode)
+        result, failed = run(House(), policy_of(module.params), module.check_mode)
     except (Refusal, OSError) as error:
         module.fail_json(msg=str(error))
     if failed:

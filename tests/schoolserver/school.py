@@ -8,7 +8,10 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schoolserver import engines
+from schoolserver import engines, rotation
+from schoolserver.engines import DATASTORE
+from schoolserver.rotation_plan import Verdict
+from schoolserver.rotation_trees import TreePlan
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"made-up picture"
 START = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
@@ -66,6 +69,12 @@ def remove_document(datastore: Path, name: str) -> None:
 def end_run(tree: Path) -> None:
     """Leave the mark of a completed run, as the gate does."""
     (tree / ".state" / "complete").touch()
+
+
+def rotate_out(tree: Path, catalog_file: Path, *stamps: str) -> None:
+    """Remove these snapshots of the datastore as rotation does."""
+    plan = TreePlan(tree, {DATASTORE: [Verdict(stamp, False, "test") for stamp in stamps]})
+    assert tuple(rotation.apply(plan, catalog_file)) == stamps
 
 
 def clear(top: Path) -> None:

@@ -47,15 +47,18 @@ from schoolserver import (
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
 from schoolserver.learners import Learners
+from schoolserver.rotation_plan import Policy, Space
 from standing import make_house
 
 MARIA = Who("maria", "console")
-START = datetime(2060, 1, 1, 10, 15, tzinfo=UTC)  # far from the real clock, by which the day's snapshots are counted
+START = datetime(2007, 1, 1, 10, 15, tzinfo=UTC)  # long before the real clock, by which the day's snapshots are counted
 # A few documents, or so many that their snapshot is pinned in their stead; they overlap in every way.
 RANGES = st.sampled_from(
     [range(0), range(1), range(3), range(2, 5), range(4), range(12), range(1, 60), range(4, 62), range(62)]
 )
 DAYS = st.integers(1, 60)
+POLICIES = st.sampled_from([Policy(1, 1, 1), Policy(2, 20, 60), Policy()])
+USED = st.sampled_from([0, 85, 100])  # percent of the disk
 SERIALS = st.sampled_from([JIM, ANN, EVE])
 # Of the calls that change something, the one at which a crash comes: of a snapshot, and of a removal.
 CALLS, FEW_CALLS = st.integers(0, 90), st.integers(0, 12)
@@ -147,21 +150,15 @@ class Archive(RuleBasedStateMachine):
         self._works(serial, written, deleted)
         self._sends(serial)
 
-    @rule(keep_days=st.sampled_from([1, 30]))
-    def old_snapshots_are_removed(self, keep_days: int) -> None:
-        self.now += timedelta(days=1)
-        for tree, removed, error in rotation.rotate_all(
-            self.here.users, keep_days, self.now, catalog_file=self.catalog
-        ):
-            assert error is None, tree
-            self.happened["snapshots removed"] += len(removed)
+    @rule(policy=POLICIES, used=USED)
+    def old_snapshots_are_removed(self, policy: Policy, used: int) -> None:
+        for outcome in self._rotates(policy, used):
+            assert outcome.error is None, outcome.tree
+            self.happened["snapshots removed"] += len(outcome.removed)
 
-    @rule(serial=SERIALS, keep_days=st.sampled_from([1, 30]), call=FEW_CALLS)
-    def the_server_crashes_in_a_removal(self, serial: str, keep_days: int, call: int) -> None:
-        self.now += timedelta(days=1)
-        tree = self.here.users / serial
-        act = lambda: rotation.rotate_tree(tree, keep_days, self.now, catalog_file=self.catalog)  # noqa: E731
-        self._crashes(call, act, "in a removal")
+    @rule(policy=POLICIES, used=USED, call=FEW_CALLS)
+    def the_server_crashes_in_a_removal(self, policy: Policy, used: int, call: int) -> None:
+        self._crashes(call, lambda: self._rotates(policy, used), "in a removal")
         self._starts()
 
     # What people do.
@@ -312,6 +309,13 @@ class Archive(RuleBasedStateMachine):
     def _starts(self) -> None:
         house.derive(self.here)
         snapshot.sweep(self.here.users, self.now + timedelta(seconds=1), self.catalog)
+
+    def _rotates(self, policy: Policy, used: int) -> list[rotation.Outcome]:
+        """Rotate a day later; the disk is `used` percent full."""
+        self.now += timedelta(days=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rotation, "uptime", self.now.timestamp)  # the machine is never off
+            return list(rotation.rotate(self.here, policy, Space(used), self.now))
 
     def _acts(self, act: Callable[[], acts.Change], what: str) -> None:
         try:

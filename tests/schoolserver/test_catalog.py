@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import school
-from schoolserver import catalog, cli, datastore, paths, rotation, snapshot, timeline
+from schoolserver import catalog, cli, datastore, paths, snapshot, timeline
 from schoolserver.engines import subvolumes
 
 ONE, TWO = school.uid(1), school.uid(2)
@@ -67,7 +67,7 @@ def test_a_deleted_document_is_gone_and_still_there_to_give_back(tree: Path) -> 
     school.remove_document(tree / "datastore-current", ONE)
     run(tree, 1)
     assert versions(tree, ONE) == [(S1, S1, "First", True)]
-    rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], file_of(tree))
+    school.rotate_out(tree, file_of(tree), S1)
     assert versions(tree, ONE) == [(S1, S1, "First", True)]
     with closing(catalog.reading(file_of(tree))) as database:
         version = timeline.versions(database, [tree.name], ONE)[0]
@@ -79,7 +79,7 @@ def test_only_versions_that_nothing_holds_any_more_leave_with_a_snapshot(tree: P
     for day in range(3):
         school.write_document(tree / "datastore-current", ONE, when=1_790_000_000 + day, title=f"Day {day}")
         run(tree, day)
-    rotation.apply_tree(tree, [rotation.Verdict(S2, False, "test")], file_of(tree))
+    school.rotate_out(tree, file_of(tree), S2)
     assert versions(tree, ONE) == [(S3, S3, "Day 2", False), (S1, S1, "Day 0", False)]
 
 
@@ -212,7 +212,7 @@ def test_a_rebuild_gives_the_same_catalog_and_every_version_has_a_living_copy(
         school.end_run(tree)
         assert snapshot.take(tree, school.day(number), file)
         going = [stamp for place, stamp in enumerate(datastore.snapshots(tree)[:-1]) if place in dropped]
-        rotation.apply_tree(tree, [rotation.Verdict(stamp, False, "test") for stamp in going], file)
+        school.rotate_out(tree, file, *going)
         updated = rows(file)
         catalog.rebuild(file, tree.parent)
         assert rows(file) == updated

@@ -21,7 +21,7 @@ import waitress.server
 
 import school
 from laptops import after, request
-from schoolserver import journal, registry, rotation, snapshot
+from schoolserver import journal, registry, snapshot
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
 from schoolserver.journal import Page
@@ -157,7 +157,7 @@ def test_a_version_comes_down_as_a_bundle(browser: Browser, stamp: str, words: b
 
 def test_a_deleted_document_comes_down_from_its_keepsake(browser: Browser, page: Page) -> None:
     tree = page.users / TREE
-    rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], page.catalog)
+    school.rotate_out(tree, page.catalog, S1)
     assert documents(browser.get("/journal/?show=gone")) == [(TWO, "yes")]
     answer = browser.get(f"/journal/document/{TWO}/{TREE}/{S1}/a.xoj")
     assert (answer.status, zipfile.ZipFile(io.BytesIO(answer.body)).read(f"{TWO}/{TWO}")) == (200, b"")
@@ -166,7 +166,7 @@ def test_a_deleted_document_comes_down_from_its_keepsake(browser: Browser, page:
 
 def test_a_keepsake_that_went_a_moment_ago_is_missing_and_not_empty(browser: Browser, page: Page) -> None:
     tree = page.users / TREE
-    rotation.apply_tree(tree, [rotation.Verdict(S1, False, "test")], page.catalog)
+    school.rotate_out(tree, page.catalog, S1)
     (tree / "keepsakes" / TWO / S1).rename(tree / "keepsakes" / TWO / f".{S1}.new")
     assert browser.get(f"/journal/document/{TWO}/{TREE}/{S1}/a.xoj").status == 404
 

@@ -16,6 +16,7 @@ from schoolserver.audit import Who
 from schoolserver.errors import Refusal
 from schoolserver.house import House
 from schoolserver.pins import BULK_LOSS, KEEPSAKES, Pin
+from schoolserver.rotation_plan import Policy, Space
 from standing import make_house
 
 MARIA = Who("maria", "172.18.0.20")
@@ -53,12 +54,16 @@ def xs(here: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     return run
 
 
+def rotated(here: House) -> list[str]:
+    outcomes = rotation.rotate(here, Policy(1, 1, 1), Space(), school.day(9))
+    return [name for outcome in outcomes for name in outcome.removed]
+
+
 def test_a_pinned_snapshot_stays_until_it_is_unpinned(here: House) -> None:
-    tree = here.users / JIM
     assert pinning.pin(here, JIM, S1, "before the exhibition", MARIA).changed
-    assert rotation.rotate_tree(tree, 1, school.day(9), catalog_file=here.state / "catalog.db") == []
+    assert rotated(here) == []
     assert pinning.unpin(here, JIM, S1, MARIA).changed
-    assert rotation.rotate_tree(tree, 1, school.day(9), catalog_file=here.state / "catalog.db") == [S1]
+    assert rotated(here) == [S1]
 
 
 def test_said_twice_it_changes_nothing_and_the_trail_has_it_once(here: House) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import school
-from schoolserver import catalog, rotation, snapshot
+from schoolserver import catalog, snapshot
 from schoolserver.search import search
 
 TITLES = {
@@ -88,7 +88,7 @@ def test_an_older_title_finds_the_document_until_its_last_copy_is_gone(tree: Pat
     with closing(catalog.reading(file)) as database:
         assert found(database, tree, "my_story") == found(database, tree, "renamed") == [school.uid(5)]
     for stamp in (school.day(0).strftime("%Y-%m-%dT%H%M%SZ"), first):
-        rotation.apply_tree(tree, [rotation.Verdict(stamp, False, "test")], file)
+        school.rotate_out(tree, file, stamp)
     with closing(catalog.reading(file)) as database:
         assert found(database, tree, "my_story") == []
     with closing(sqlite3.connect(file)) as writer:  # the index agrees with what it indexes

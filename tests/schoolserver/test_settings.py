@@ -14,20 +14,22 @@ from schoolserver.errors import Refusal
 
 
 def test_a_part_without_a_file_runs_on_its_defaults(tmp_path: Path) -> None:
-    assert settings.load("snapshots", tmp_path) == settings.Snapshots(keep_days=90, late_days=7)
+    assert settings.load("snapshots", tmp_path) == settings.Snapshots(30, 120, 0, 80)
 
 
 def test_a_given_setting_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "snapshots.toml").write_text("keep_days = 30\n", encoding="utf-8")
-    assert settings.load("snapshots", tmp_path).keep_days == 30
+    (tmp_path / "snapshots.toml").write_text("keep_all_days = 14\n", encoding="utf-8")
+    assert settings.load("snapshots", tmp_path) == settings.Snapshots(keep_all_days=14)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("keep_day = 30", "unknown setting keep_day; known here: keep_days, late_days"),
-        ('keep_days = "30"', "keep_days must be of type int, not str"),
-        ("keep_days = true", "keep_days must be of type int, not bool"),
+        ("keep_day = 30", "unknown setting keep_day; known here: keep_all_days, "),
+        ('keep_all_days = "30"', "keep_all_days must be of type int, not str"),
+        ("keep_all_days = true", "keep_all_days must be of type int, not bool"),
+        ("keep_all_days = 0", "keep_all_days must be above zero"),
+        ("keep_monthly_days = -1", "keep_monthly_days must be 0 or more"),
         ("keep_days = 0", "keep_days must be above zero"),
         ("keep_days", "not TOML"),
     ],
@@ -38,6 +40,13 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, message: 
     with pytest.raises(Refusal, match=message) as refusal:
         settings.load("snapshots", tmp_path)
     assert str(file) in str(refusal.value)
+
+
+@pytest.mark.parametrize(("before", "kept"), [(90, 90), (7, 30)])
+def test_what_the_old_setting_kept_stays_until_the_role_has_written_the_new_ones(before: int, kept: int) -> None:
+    assert settings.parse("snapshots", f"keep_days = {before}", "x") == settings.Snapshots(keep_all_days=kept)
+    both = settings.parse("snapshots", f"keep_days = {before}\nkeep_all_days = 14", "x")
+    assert both == settings.Snapshots(keep_all_days=14)
 
 
 # Lists, choices, and yes or no.

@@ -80,14 +80,14 @@ def test_rotation_removes_what_check_mode_said_and_never_a_pinned_one(module: Mo
         host.check_output(f"btrfs subvolume snapshot -r {TREE}/datastore-current {TREE}/datastore/{stamp}")
     pins = json.dumps({SNAPSHOTS[0]: {"why": ["a person's"], "documents": 0, "since": SNAPSHOTS[0]}})
     host.check_output("echo %s >%s/pins.json", pins, str(TREE))
-    promised = module("xs_rotation", check=True, keep_days=90)
-    assert promised["removed"] == [{"tree": TREE.name, "stamp": SNAPSHOTS[1]}]
+    promised = module("xs_rotation", check=True, keep_all_days=90)
+    assert promised["removed"] == [{"tree": TREE.name, "stamp": SNAPSHOTS[1], "why": "not the first of its month"}]
     assert host.check_output(f"ls {TREE}/datastore").split() == list(SNAPSHOTS)
-    done = module("xs_rotation", keep_days=90)
+    done = module("xs_rotation", keep_all_days=90)
     assert done["removed"] == promised["removed"]
     assert done["diff"] == promised["diff"]
     assert host.check_output(f"ls {TREE}/datastore").split() == [SNAPSHOTS[0], *SNAPSHOTS[2:]]
-    assert not module("xs_rotation", keep_days=90)["changed"]
+    assert not module("xs_rotation", keep_all_days=90)["changed"]
 
 
 def test_the_timer_s_service_does_the_same(host: Host) -> None:

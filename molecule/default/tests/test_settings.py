@@ -36,7 +36,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("xs_network", {}, "Port 8080 of {host} is taken by python3"),
     ("xs_accounts", {}, "has login names of somebody else in /var/lib/extrausers (jim)"),
     ("xs_accounts", {"xs_accounts_full_percent": 120}, "xs_accounts_full_percent (120)"),
-    ("xs_snapshots", {"xs_snapshots_keep_days": 0}, "keep at least 1 day"),
+    ("xs_snapshots", {"xs_snapshots_keep_all_days": 0}, "keep at least 1 day"),
+    ("xs_snapshots", {"xs_snapshots_thin_percent": 100}, "xs_snapshots_thin_percent: 100 is no percentage of 1 to 99"),
     ("xs_journal", {"xs_journal_ticket_seconds": 5}, "xs_journal_ticket_seconds: 5 is too short"),
     ("xs_registration", {"xs_registration_laptops": [{"serial": "x", "uuid": "", "pubkey": ""}]}, "x, serial: the"),
 ]

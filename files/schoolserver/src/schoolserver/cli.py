@@ -9,7 +9,6 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,13 +18,13 @@ from schoolserver import (
     cli_keepsake,
     cli_laptop,
     cli_restore,
+    cli_rotate,
     cli_snapshot,
     cli_status,
     cli_verify,
     local_socket,
     paths,
     registry,
-    rotation,
     search,
     settings,
 )
@@ -39,21 +38,6 @@ def page(arguments: argparse.Namespace) -> None:
     tree = _tree(arguments.serial)
     answer = _ask("ticket", {"tree": tree})
     print(answer["url"])
-
-
-def rotate(arguments: argparse.Namespace) -> None:
-    """Remove what the policy no longer keeps, or say what that would be."""
-    keep_days, count, failed = settings.load("snapshots").keep_days, 0, []
-    rotated = rotation.rotate_all(paths.USERS, keep_days, datetime.now(UTC), dry_run=arguments.dry_run)
-    for tree, stamps, error in rotated:
-        for stamp in stamps:
-            print(f"{tree.name}  {stamp}")
-            count += 1
-        if error:
-            failed.append(f"{tree.name}: {error}")
-    print(f"{count} snapshots {'would be ' if arguments.dry_run else ''}removed; the policy keeps {keep_days} days")
-    if failed:
-        raise Refusal(f"not rotated: {'; '.join(failed)}")
 
 
 def find(arguments: argparse.Namespace) -> None:
@@ -104,9 +88,7 @@ def parser() -> argparse.ArgumentParser:
 
     cli_keepsake.add_verbs(verbs.add_parser("keepsake", help="what is kept of documents that left the Journal"))
 
-    verb = verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps")
-    verb.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
-    verb.set_defaults(run=rotate)
+    cli_rotate.add_words(verbs.add_parser("rotate", help="remove the snapshots that the policy no longer keeps"))
 
     cli_verify.add_words(verbs.add_parser("verify", help="read again what the snapshots hold: has the disk lost any?"))
 

@@ -1,183 +1,218 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which snapshots stay. Age is the distance to the tree's newest snapshot, so no clock and no count drives it.
+"""Old snapshots go, as rotation_plan.py says: for the timer, `xs rotate` and the module xs_rotation.
 
-Rotation needs to know nothing of documents: what left the Journal was set aside when it left (keepsakes.py).
+Rotation needs to know nothing of documents: what left the Journal was set aside when it left (keepsakes.py). It may be
+interrupted anywhere: the plan is made from what is there, so the next one goes on, and removes what was half removed.
 """
 
 from __future__ import annotations
 
-import json
+import fcntl
+import os
 import sqlite3
+import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import catalog, datastore, durable, engines, paths, pins, settings
+from schoolserver import (
+    allowance,
+    catalog,
+    datastore,
+    engines,
+    house,
+    paths,
+    pins,
+    quiet,
+    rotation_clock,
+    rotation_record,
+    settings,
+    snapshot,
+)
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
-from schoolserver.stamps import FORM, time_of
+from schoolserver.house import House
+from schoolserver.rotation_plan import Policy, Space
+from schoolserver.rotation_record import Last, Record
+from schoolserver.rotation_trees import TreePlan, name_of, names, plan_all
+from schoolserver.stamps import FORM
 
-trees_in = datastore.trees
-
-# One snapshot that a leap of the clock stamped decades ahead makes all others of its tree look old at once. Two a day
-# leave a person time to see it; a laptop backs up once a day, so rotation keeps up.
-MOST_A_DAY = 2
 GOING = ".going"  # at the end of a snapshot's name, from the moment on in which it is none any more
-RECORD = "rotation.json"  # in the tree: {stamp that went: when}, of the last day
+_PATIENCE = 3600.0  # seconds for which the timer's run makes way for backups
+_CLOCK_SECONDS = 10
+
+
+class Later(Refusal):
+    """A tree could not be rotated because a session is under way; nothing is wrong."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What becomes of one snapshot, and why, in words for a person."""
+class Outcome:
+    """What was removed of one tree, or would be, by name; and what stopped it."""
 
-    stamp: str
-    keep: bool
-    why: str
-    kind: Kind = DATASTORE
+    plan: TreePlan
+    removed: list[str]
+    error: Exception | None = None
 
     @property
-    def name(self) -> str:
-        """What to call the snapshot: its stamp, with its directory where that is not the datastore's."""
-        return self.stamp if self.kind is DATASTORE else f"{self.kind.snapshots}/{self.stamp}"
+    def tree(self) -> str:
+        """The tree's name."""
+        return self.plan.tree.name
+
+    @property
+    def failed(self) -> str:
+        """In words what is wrong with the tree, "" where nothing is: a session under way is not."""
+        return f"{self.error}" if self.error and not isinstance(self.error, Later) else ""
 
 
-def plan(stamps: Collection[str], pinned: Collection[str], keep_days: int) -> list[Verdict]:
-    """Given a tree's stamps, those pinned, and a policy in days, return a verdict for each, oldest first.
+def policy_of(given: settings.Snapshots) -> Policy:
+    """Return the policy that is in the settings."""
+    return Policy(given.keep_all_days, given.keep_weekly_days, given.keep_monthly_days)
 
-    Planning again after the deletions returns the same verdicts for what stayed.
+
+def space_of(users: Path) -> Space:
+    """Return how full the disk of `users` is, and the limits from the settings; raise Refusal or OSError."""
+    thin, full = settings.load("snapshots").thin_percent, settings.load("accounts").full_percent
+    return Space(allowance.used_percent(str(users)), thin, full)
+
+
+def rotate(
+    where: House, policy: Policy, space: Space, now: datetime, *, dry_run: bool = False, patience: float = 0.0
+) -> Iterator[Outcome]:
+    """Plan all trees, then remove what does not stay; yield an outcome for each tree.
+
+    With `dry_run` nothing is done, and the outcomes are those that would be. `patience`: for how many seconds in all to
+    wait while laptops back up. Raise Refusal where nothing may be removed now, or another rotation is under way.
     """
-    newest = max(stamps, default=None)
-    return [_verdict(stamp, newest, pinned, keep_days) for stamp in sorted(stamps)]
+    file = where.state / rotation_record.FILE
+    with nullcontext() if dry_run else _alone(where.state):
+        before = rotation_record.read(file)
+        clock = rotation_clock.looked_at(before.clock, now.timestamp(), uptime())
+        if clock.wait and _network_time():
+            clock = rotation_clock.trusted(clock)
+        record = Record(clock, before.lately(now), before.last)
+        if stopped := rotation_clock.why_not(clock):
+            if not dry_run:
+                record = replace(record, last=Last(now.strftime(FORM), 0, stopped, {}))
+                rotation_record.write(file, record, house.readers())
+            raise Refusal(stopped)
+        plans = plan_all(where.users, policy, space, record.ended, now)
+        if dry_run:
+            yield from (Outcome(plan, list(plan.named(keep=False)), plan.error) for plan in plans)
+            return
+        record = replace(record, ended={plan.tree.name: plan.ended for plan in plans if plan.ended})
+        rotation_record.write(file, record, house.readers())
+        removed, failed = 0, {}
+        for outcome in _apply_all(plans, where.state / paths.CATALOG.name, patience):
+            removed += len(outcome.removed)
+            if outcome.failed:
+                failed[outcome.tree] = outcome.failed
+            yield outcome
+        last = Last(now.strftime(FORM), removed, "", failed)
+        rotation_record.write(file, replace(record, last=last), house.readers())
 
 
-def spread(verdicts: list[Verdict], removals: int) -> list[Verdict]:
-    """Return `verdicts` with no more than `removals` snapshots going, the oldest first; the others' turn is later."""
-    going = [verdict.stamp for verdict in verdicts if not verdict.keep][:removals]
-    return [
-        verdict if verdict.keep or verdict.stamp in going else Verdict(verdict.stamp, True, f"{verdict.why}: next days")
-        for verdict in verdicts
-    ]
+def uptime() -> float:
+    """Return for how many seconds the machine has been up, asleep or not: no clock that can be set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def plan_tree(tree: Path, keep_days: int, now: datetime) -> list[Verdict]:
-    """Return the plan for the tree at `tree`, MOST_A_DAY kept; raise Refusal when its pins cannot be read."""
-    record, verdicts = _record(tree, now), []
-    for kind in KINDS:
-        stamps = datastore.snapshots(tree, kind.snapshots)
-        pinned = pins.read(tree) if kind is DATASTORE else {}
-        planned = [replace(verdict, kind=kind) for verdict in plan(stamps, pinned, keep_days)]
-        # What is recorded and still there was interrupted, and is planned again.
-        gone = [one for one in planned_before(record, kind) if one not in stamps]
-        verdicts += spread(planned, max(0, MOST_A_DAY - len(gone)))
-    return verdicts
+def apply(plan: TreePlan, catalog_file: Path = paths.CATALOG, patience: quiet.Patience | None = None) -> Iterator[str]:
+    """Remove what does not stay by `plan`, oldest first; yield each name once it is gone.
 
-
-def planned_before(record: Collection[str], kind: Kind) -> list[str]:
-    """Return the stamps of `kind` among the names in `record`."""
-    return [name.rpartition("/")[2] for name in record if (kind is DATASTORE) == ("/" not in name)]
-
-
-def apply_tree(tree: Path, verdicts: list[Verdict], catalog_file: Path = paths.CATALOG) -> list[str]:
-    """Remove what `verdicts` do not keep, oldest first, and return the names removed; raise OSError.
-
-    It may be interrupted anywhere: the plan is made from what is there, so the next one goes on.
+    Raise OSError, or Later when a session is under way and `patience` with it is not over.
     """
-    engine, removed = engines.of(tree), []
+    engine, tree = engines.of(plan.tree), plan.tree
     for kind in KINDS:
-        for left in (tree / kind.snapshots).glob(f".*{GOING}"):
+        for left in sorted((tree / kind.snapshots).glob(f".*{GOING}")):
             engine.remove(left)
-    for verdict in verdicts:
-        directory, stamp = tree / verdict.kind.snapshots, verdict.stamp
-        # Planned a moment ago: a snapshot may have come, or a pin, since. The newest there is now is never touched.
-        newest = [stamp] == datastore.snapshots(tree, verdict.kind.snapshots)[-1:]
-        if verdict.keep or newest or (verdict.kind is DATASTORE and stamp in pins.read(tree)):
-            continue
-        if verdict.kind is DATASTORE:
-            # The catalog first: it must never point a child at a copy that is gone.
-            _forget(catalog_file, tree, stamp)
-        # Out of sight at once: a removal that is interrupted leaves no part of a snapshot that looks like a whole one.
-        going = directory / f".{stamp}{GOING}"
-        (directory / stamp).rename(going)
-        engine.remove(going)
-        removed.append(verdict.name)
-    return removed
-
-
-def rotate_tree(
-    tree: Path, keep_days: int, now: datetime, *, dry_run: bool = False, catalog_file: Path = paths.CATALOG
-) -> list[str]:
-    """Plan and apply; return the names removed, or with `dry_run` those that would be; raise Refusal or OSError."""
-    verdicts = plan_tree(tree, keep_days, now)
-    going = [verdict.name for verdict in verdicts if not verdict.keep]
-    if dry_run:
-        return going
-    if not going:
-        return apply_tree(tree, [], catalog_file)
-    record = {**_record(tree, now), **dict.fromkeys(going, now.strftime(FORM))}
-    durable.replace(tree / RECORD, json.dumps(record, indent=1) + "\n", 0o640, tree.stat().st_gid)
-    return apply_tree(tree, verdicts, catalog_file)
-
-
-def rotate_all(
-    users: Path, keep_days: int, now: datetime, *, dry_run: bool = False, catalog_file: Path = paths.CATALOG
-) -> Iterator[tuple[Path, list[str], Exception | None]]:
-    """Go over all trees of `users`; yield each with the names that went, or would go, and what stopped it or None."""
-    for tree in trees_in(users):
-        before, stopped = names(tree), None
-        try:
-            removed = rotate_tree(tree, keep_days, now, dry_run=dry_run, catalog_file=catalog_file)
-        except Exception as error:  # whatever is wrong with one tree, the others are rotated
-            if not isinstance(error, OSError | Refusal):
-                traceback.print_exc()
-            stopped = error
-            removed = sorted(set(before) - set(names(tree)))
-        yield tree, removed, stopped
-
-
-def names(tree: Path) -> list[str]:
-    """Return the names of all snapshots of the tree, as Verdict has them."""
-    return [
-        Verdict(stamp, True, "", kind).name for kind in KINDS for stamp in datastore.snapshots(tree, kind.snapshots)
-    ]
+    for kind, verdicts in plan.verdicts.items():
+        for stamp in [verdict.stamp for verdict in verdicts if not verdict.keep]:
+            if patience:
+                patience.wait()
+            if not _may_go(tree, kind, stamp):
+                continue
+            if kind is DATASTORE:
+                # The catalog first: it must never point a child at a copy that is gone. And before the lock, which a
+                # laptop waits for; where the snapshot stays after all, the next update finds the difference.
+                _forget(catalog_file, tree, stamp)
+            going = tree / kind.snapshots / f".{stamp}{GOING}"
+            with _held(tree, patience):  # whoever pins a snapshot holds it too
+                if not _may_go(tree, kind, stamp):
+                    continue
+                # Out of sight at once: a removal that is interrupted leaves nothing that looks like a whole snapshot.
+                (tree / kind.snapshots / stamp).rename(going)
+            engine.remove(going)
+            yield name_of(kind, stamp)
 
 
 def main() -> None:
-    """Rotate every tree by the policy in snapshots.toml, for the timer; exit 1 when one could not be done."""
+    """Rotate every tree by the settings, for the timer; exit 1 when one could not be done."""
+    where, failed = House(), False
     try:
-        keep_days = settings.load("snapshots").keep_days
-    except Refusal as refusal:
-        sys.exit(str(refusal))
-    failed = False
-    for tree, removed, error in rotate_all(paths.USERS, keep_days, datetime.now(UTC)):
-        for stamp in removed:
-            print(f"{tree.name}: removed {stamp}", flush=True)
-        if error:
-            failed = True
-            print(f"{tree.name}: not rotated: {error}", file=sys.stderr, flush=True)
+        policy, space = policy_of(settings.load("snapshots")), space_of(where.users)
+        if space.pressure:
+            print(space, flush=True)
+        for outcome in rotate(where, policy, space, datetime.now(UTC), patience=_PATIENCE):
+            for name in outcome.removed:
+                print(f"{outcome.tree}: removed {name}", flush=True)
+            if outcome.error:
+                failed = failed or bool(outcome.failed)
+                print(f"{outcome.tree}: not rotated: {outcome.error}", file=sys.stderr, flush=True)
+    except (Refusal, OSError) as error:
+        sys.exit(str(error))
     sys.exit(int(failed))
 
 
-def _verdict(stamp: str, newest: str | None, pinned: Collection[str], keep_days: int) -> Verdict:
-    if stamp == newest:
-        return Verdict(stamp, True, "the newest")
-    if stamp in pinned:
-        return Verdict(stamp, True, "pinned")
-    age = time_of(newest or stamp) - time_of(stamp)
-    if age <= timedelta(days=keep_days):
-        return Verdict(stamp, True, f"{age.days} days before the newest")
-    return Verdict(stamp, False, f"{age.days} days before the newest, more than {keep_days}")
+def _apply_all(plans: list[TreePlan], catalog_file: Path, patience: float) -> Iterator[Outcome]:
+    """Apply all `plans`; a tree with a session under way comes again at the end."""
+    waits = quiet.Patience([plan.tree for plan in plans], patience) if patience else None
+    again: list[TreePlan] = []
+    for plan in plans:
+        outcome = _apply(plan, catalog_file, waits)
+        if isinstance(outcome.error, Later) and not outcome.removed:
+            again.append(plan)
+        else:
+            yield outcome
+    for plan in again:
+        yield _apply(plan, catalog_file, waits)
 
 
-def _record(tree: Path, now: datetime) -> dict[str, str]:
-    """Return {stamp: when} of what rotation took from the tree within a day of `now`."""
+def _apply(plan: TreePlan, catalog_file: Path, waits: quiet.Patience | None) -> Outcome:
+    if plan.error:
+        return Outcome(plan, [], plan.error)
     try:
-        record = json.loads((tree / RECORD).read_text(encoding="utf-8"))
-        return {stamp: when for stamp, when in record.items() if abs(now - time_of(when)) < timedelta(days=1)}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
-        return {}  # it slows rotation down; it is no promise, so a damaged one stops nothing
+        return Outcome(plan, list(apply(plan, catalog_file, waits)))
+    except Exception as error:  # whatever is wrong with one tree, the others are rotated
+        if not isinstance(error, OSError | Refusal):
+            traceback.print_exc()
+        there = set(names(plan.tree))
+        return Outcome(plan, [name for name in plan.named(keep=False) if name not in there], error)
+
+
+def _may_go(tree: Path, kind: Kind, stamp: str) -> bool:
+    # Planned a moment ago: a snapshot may have come, or a pin, since. The newest there is now is never touched.
+    stamps = datastore.snapshots(tree, kind.snapshots)
+    return stamp in stamps[:-1] and not (kind is DATASTORE and stamp in pins.read(tree))
+
+
+@contextmanager
+def _held(tree: Path, patience: quiet.Patience | None) -> Iterator[None]:
+    """Hold the lock of the tree; raise Later when a session does."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(snapshot.held(tree))
+        except (Refusal, OSError) as error:
+            # A laptop that is never out of a session would keep its history for ever. While it holds the lock, nobody
+            # can pin.
+            if patience is None or not patience.over:
+                raise Later("a session is under way: its turn comes with the next rotation") from error
+        yield
 
 
 def _forget(catalog_file: Path, tree: Path, stamp: str) -> None:
@@ -185,6 +220,30 @@ def _forget(catalog_file: Path, tree: Path, stamp: str) -> None:
         catalog.forget(catalog_file, tree, stamp)
     except (OSError, sqlite3.Error) as error:  # derived: the next update finds the difference
         print(f"{tree.name}: the catalog is late: {error}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold the lock of rotation; raise Refusal while another one has it."""
+    lock = os.open(state / "rotation.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refusal("another rotation is under way: journalctl -u xs-rotation") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def _network_time() -> bool:
+    """Say whether the kernel's clock follows the network's time, whatever program sets it."""
+    command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_CLOCK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.strip() == "yes"
 
 
 if __name__ == "__main__":

@@ -46,9 +46,13 @@ class Accounts:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Settings of snapshot and rotation."""
+    """Settings of snapshot and rotation. Ages are days before the newest snapshot of the tree."""
 
-    keep_days: int = 90  # a snapshot this much older than its tree's newest may go
+    # `once`: the name of before, under which nothing goes that it kept until the role has written the new file.
+    keep_all_days: int = field(default=30, metadata={"once": "keep_days"})  # every snapshot, up to this age
+    keep_weekly_days: int = 120  # one of each week, up to this age: a school term
+    keep_monthly_days: int = field(default=0, metadata={"least": 0})  # one of each month; 0: for ever
+    thin_percent: int = 80  # a fuller disk shortens this, the heaviest learner's first (rotation_plan.py)
     late_days: int = 7  # without a completed run a laptop is late: a child who was ill for a week is not
 
 
@@ -85,13 +89,21 @@ def parse(part: str, text: str, name: str) -> Any:
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"{name}: not TOML: {error}") from error
     known = {one.name: one for one in fields(PARTS[part])}
+    once = {one.metadata["once"]: one for one in known.values() if "once" in one.metadata}
+    taken = {}
     for key, value in given.items():
-        if key not in known:
+        setting = known.get(key) or once.get(key)
+        if setting is None:
             raise Refusal(f"{name}: unknown setting {key}; known here: {', '.join(known)}")
-        wrong = _problem(value, known[key])
+        wrong = _problem(value, setting)
         if wrong:
             raise Refusal(f"{name}: {key} must be {wrong}")
-    return PARTS[part](**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        if key in known:
+            taken[key] = tuple(value) if isinstance(value, list) else value
+        elif setting.name not in given:
+            # An upgraded package meets the old file until site.yml has run: what that asked to keep stays till then.
+            taken[setting.name] = max(value, setting.default)
+    return PARTS[part](**taken)
 
 
 def _problem(value: object, setting: Field[Any]) -> str:
@@ -104,4 +116,7 @@ def _problem(value: object, setting: Field[Any]) -> str:
         return f"of type {type(setting.default).__name__}, not {type(value).__name__}"
     if choices and value not in choices:
         return f"one of {', '.join(choices)}"
-    return "above zero" if type(value) is int and value <= 0 else ""
+    least = setting.metadata.get("least", 1)
+    if type(value) is int and value < least:
+        return "above zero" if least == 1 else f"{least} or more"
+    return ""
