@@ -10,7 +10,7 @@ import pytest
 
 import xs_rotation
 from running import run
-from schoolserver import settings
+from schoolserver import allowance, rotation, settings
 from schoolserver.house import House
 
 TREE = "SHC12345678"
@@ -29,7 +29,7 @@ def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     (where.users / TREE / ".state").mkdir()
     monkeypatch.setattr(xs_rotation, "House", lambda: where)
     monkeypatch.setattr(settings, "load", lambda part: settings.PARTS[part]())
-    monkeypatch.setattr(xs_rotation.rotation.allowance, "used_percent", lambda _: 10.0)
+    monkeypatch.setattr(allowance, "used_percent", lambda _: 10.0)
     return where
 
 
@@ -119,13 +119,13 @@ def test_on_a_full_disk_more_goes(
 ) -> None:
     for day in ("01", "02", "09"):
         (where.users / TREE / "datastore" / f"2026-11-{day}T100000Z").mkdir()
-    monkeypatch.setattr(xs_rotation.rotation.allowance, "used_percent", lambda _: 95.0)
+    monkeypatch.setattr(allowance, "used_percent", lambda _: 95.0)
     removed = [one["stamp"][5:10] for one in run(xs_rotation, capsys, {})["removed"]]
     assert removed == ["05-03", "05-04", "11-02", "11-09"]
     assert there(where) == [OLD[0], "2026-11-01T100000Z", *YOUNG]
 
 
 def test_while_another_rotation_is_under_way_it_says_so(where: House, capsys: pytest.CaptureFixture[str]) -> None:
-    with xs_rotation.rotation._alone(where.state):
+    with rotation._alone(where.state):
         assert "another rotation is under way" in run(xs_rotation, capsys, {})["msg"]
         assert run(xs_rotation, capsys, {}, check=True)["removed"] == SECOND_OF_MONTH

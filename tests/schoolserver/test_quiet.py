@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,7 +71,12 @@ def test_to_look_takes_nobody_the_lock(trees: list[Path]) -> None:
 
 def test_whatever_a_learner_puts_there_it_is_not_followed_or_waited_for(trees: list[Path]) -> None:
     lock = trees[0] / ".state" / "lock"
-    for make in (lambda: lock.symlink_to(trees[1] / ".state" / "lock"), lambda: os.mkfifo(lock), lambda: None):
+    makers: list[Callable[[], None]] = [
+        lambda: lock.symlink_to(trees[1] / ".state" / "lock"),
+        lambda: os.mkfifo(lock),
+        lambda: None,
+    ]
+    for make in makers:
         lock.unlink(missing_ok=True)
         make()
         with session(trees[1]):
@@ -82,7 +87,12 @@ def test_without_sessions_nobody_waits_and_looks_are_few(
     trees: list[Path], clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[Path] = []
-    monkeypatch.setattr(quiet, "in_session", lambda tree: looks.append(tree) or False)
+
+    def look(tree: Path) -> bool:
+        looks.append(tree)
+        return False
+
+    monkeypatch.setattr(quiet, "in_session", look)
     patience = Patience(trees, 60)
     for _ in range(10):
         patience.wait()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,12 +18,13 @@ import school
 from laptops import ANN, JIM, dsa, message
 from schoolserver import (
     acts,
+    allowance,
+    catalog,
     cli,
     cli_rotate,
     datastore,
     engines,
     pins,
-    quiet,
     registrar,
     rotation,
     rotation_record,
@@ -77,7 +79,7 @@ def there(here: House, tree: str = JIM) -> list[str]:
 
 def rotate(here: House, now: datetime = NOW, policy: Policy = SHORT, used: float = 0, **how: bool) -> list[str]:
     """Rotate; return the names that went, of all trees."""
-    outcomes = list(rotation.rotate(here, policy, Space(used), now, **how))  # type: ignore[arg-type]
+    outcomes = list(rotation.rotate(here, policy, Space(used), now, **how))
     assert [outcome.error for outcome in outcomes if outcome.error] == []
     return [name for outcome in outcomes for name in outcome.removed]
 
@@ -148,7 +150,7 @@ def test_a_pin_made_while_the_catalog_forgets_still_holds(on_btrfs: House, monke
     def pin(*_: object) -> None:
         pins.write(on_btrfs.users / JIM, {first: pins.Pin(frozenset({"person"}), 0, first)})
 
-    monkeypatch.setattr(rotation.catalog, "forget", pin)
+    monkeypatch.setattr(catalog, "forget", pin)
     assert list(rotation.apply(plan, on_btrfs.state / "catalog.db")) == [second]
 
 
@@ -160,10 +162,15 @@ def test_no_plan_removes_the_newest(here: House) -> None:
 
 
 def test_a_snapshot_is_out_of_sight_before_it_is_removed(here: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen = there(here), []
+    before, seen = there(here), list[list[str]]()
     engine = type(engines.of(here.users))
     remove = engine.remove
-    monkeypatch.setattr(engine, "remove", lambda self, path: (seen.append(there(here)), remove(self, path)))
+
+    def look(self: engines.Engine, path: Path) -> None:
+        seen.append(there(here))
+        remove(self, path)
+
+    monkeypatch.setattr(engine, "remove", look)
     rotate(here)
     assert seen == [before[1:], before[2:]]
 
@@ -209,7 +216,7 @@ def test_a_laptop_that_is_never_out_of_a_session_is_rotated_when_patience_is_ove
     on_btrfs: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(quiet.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     before = there(on_btrfs)
     with session(on_btrfs.users / JIM):
         (outcome,) = rotation.rotate(on_btrfs, SHORT, Space(), NOW, patience=20)
@@ -222,7 +229,7 @@ def test_only_one_rotation_is_under_way(on_btrfs: House) -> None:
     next(running)
     with pytest.raises(Refusal, match="another rotation is under way"):
         rotate(on_btrfs)
-    running.close()
+    del running
     rotate(on_btrfs)
 
 
@@ -336,7 +343,7 @@ def test_only_where_it_matters_a_snapshot_is_looked_at(on_btrfs: House, monkeypa
         looked.append(Path(path).name)
         return stat(path, *arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rotation_trees.os, "stat", look)
+    monkeypatch.setattr(os, "stat", look)
     rotation_trees.plan_tree(on_btrfs.users / JIM, Policy(), NOW)
     assert [name for name in looked if name in there(on_btrfs)] == []
     rotation_trees.plan_tree(on_btrfs.users / JIM, Policy(1, 30), NOW)
@@ -418,7 +425,7 @@ def stage(on_btrfs: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     monkeypatch.setattr(rotation, "_PATIENCE", 0.0)
 
     def use(used: float) -> None:
-        monkeypatch.setattr(rotation.allowance, "used_percent", lambda _: used)
+        monkeypatch.setattr(allowance, "used_percent", lambda _: used)
 
     return use
 
