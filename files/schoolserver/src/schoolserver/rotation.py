@@ -24,6 +24,7 @@ from schoolserver import (
     allowance,
     catalog,
     datastore,
+    disk_use,
     engines,
     house,
     paths,
@@ -155,6 +156,7 @@ def main() -> None:
     """Rotate every tree by the settings, for the timer; exit 1 when one could not be done."""
     where, failed = House(), False
     try:
+        disk_use.note(where.state / disk_use.FILE, where.users, datetime.now(UTC), house.readers())
         policy, space = policy_of(settings.load("snapshots")), space_of(where.users)
         if space.pressure:
             print(space, flush=True)

@@ -213,7 +213,7 @@ def _disk_lines(status: Status) -> Iterator[Line]:
         yield Line("disk", "", f"{disk.percent} % full; {_forecast(disk)}")
     else:
         return
-    yield Line("", "", "keep fewer days (xs_snapshots_keep_days), or a larger disk; what is never freed by itself:")
+    yield Line("", "", "old versions go by themselves, the heaviest learners' first; what is never freed by itself:")
     for one in status.holders:
         size = f"{one.bytes / 1e9:.1f} GB" if one.bytes < _UNCOUNTABLE else "more than can be counted"
         name = f"{one.nick}: " if one.nick else ""
