@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import school
 from schoolserver import bundle, datastore
-from schoolserver.datastore import Entry
+from schoolserver.entries import Entry
 from schoolserver.errors import Refusal
 
 ONE = school.uid(1)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import school
-from schoolserver import catalog, cli, datastore, paths, snapshot, timeline
+from schoolserver import catalog, cli, datastore, engines, entries, paths, snapshot, timeline
 from schoolserver.engines import subvolumes
 
 ONE, TWO = school.uid(1), school.uid(2)
@@ -71,7 +71,7 @@ def test_a_deleted_document_is_gone_and_still_there_to_give_back(tree: Path) -> 
     assert versions(tree, ONE) == [(S1, S1, "First", True)]
     with closing(catalog.reading(file_of(tree))) as database:
         version = timeline.versions(database, [tree.name], ONE)[0]
-        with timeline.opened(tree.parent, version) as entry, open(datastore.open_file(entry, "data"), "rb") as data:
+        with timeline.opened(tree.parent, version) as entry, open(entries.open_file(entry, "data"), "rb") as data:
             assert data.read() == b"dear"
 
 
@@ -224,7 +224,7 @@ def test_a_rebuild_gives_the_same_catalog_and_every_version_has_a_living_copy(
         for number in range(3):
             for version in timeline.versions(database, [tree.name], school.uid(number)):
                 with timeline.opened(tree.parent, version) as entry:
-                    assert datastore.describe(entry) == version.said
+                    assert entries.describe(entry) == version.said
 
 
 def test_a_snapshot_that_turns_up_among_the_others_is_listed(tree: Path) -> None:
@@ -250,7 +250,10 @@ def test_a_tree_that_starts_again_is_listed_as_it_is(tree: Path) -> None:
     assert versions(tree, TWO) == [(S1, S1, "Story 02", False)]
 
 
-def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_between_two_snapshots_is_looked_at(
+    any_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = school.make_tree(any_library / "users")
     incoming = tree / "datastore-current"
     for number in range(20):
         school.write_document(incoming, school.uid(number))
@@ -262,7 +265,7 @@ def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkey
     looked: list[str] = []
     see = catalog._see
 
-    def look(database: sqlite3.Connection, name: str, uid: str, stamp: str, entry: datastore.Entry) -> None:
+    def look(database: sqlite3.Connection, name: str, uid: str, stamp: str, entry: entries.Entry) -> None:
         looked.append(uid)
         see(database, name, uid, stamp, entry)
 
@@ -272,7 +275,7 @@ def test_only_what_changed_between_two_snapshots_is_looked_at(tree: Path, monkey
     updated = rows(file_of(tree))
     catalog.rebuild(file_of(tree), tree.parent)
     assert rows(file_of(tree)) == updated
-    monkeypatch.setattr(subvolumes.Subvolumes, "changed", lambda *_: None)
+    monkeypatch.setattr(type(engines.of(tree)), "changed", lambda *_: None)
     catalog.rebuild(file_of(tree), tree.parent)
     assert rows(file_of(tree)) == updated
 

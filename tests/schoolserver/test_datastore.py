@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import school
-from schoolserver import copying, datastore
-from schoolserver.datastore import Document
+from schoolserver import copying, datastore, entries, opening
+from schoolserver.entries import Document
 
 ONE, TWO, THREE = school.uid(1), school.uid(2), school.uid(3)
 
 
 def described(tree: Path, name: str = ONE) -> Document:
     with datastore.entry_in(tree, name) as entry:
-        return datastore.describe(entry)
+        return entries.describe(entry)
 
 
 def test_a_document_says_what_it_is(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_pipe_does_not_hold_the_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "01" / ONE / "metadata" / "title")
     assert described(tmp_path).title == ""
     with datastore.entry_in(tmp_path, ONE) as entry:
-        assert datastore.data_size(entry) is None
+        assert entries.data_size(entry) is None
 
 
 def test_a_broken_title_is_shown_as_well_as_it_can_be_and_named(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_a_clock_that_cannot_be_true_counts_as_none(tmp_path: Path, clock: str) 
 
 
 def test_huge_properties_are_cut_and_a_huge_or_false_preview_is_none(tmp_path: Path) -> None:
-    school.write_document(tmp_path, ONE, title="x" * 2_000_000, preview=school.PNG + b"x" * datastore.LONGEST_PREVIEW)
-    assert len(described(tmp_path).title) == datastore.LONGEST_LINE
+    school.write_document(tmp_path, ONE, title="x" * 2_000_000, preview=school.PNG + b"x" * entries.LONGEST_PREVIEW)
+    assert len(described(tmp_path).title) == entries.LONGEST_LINE
     assert not described(tmp_path).preview
     with datastore.entry_in(tmp_path, ONE) as entry:
-        assert len(datastore.properties(entry)["title"]) == datastore.LONGEST_PROPERTY
+        assert len(entries.properties(entry)["title"]) == entries.LONGEST_PROPERTY
     school.write_document(tmp_path, ONE, preview=b"<svg onload=alert(1)>")
     assert not described(tmp_path).preview
 
@@ -109,7 +109,7 @@ def test_huge_properties_are_cut_and_a_huge_or_false_preview_is_none(tmp_path: P
 def test_sugars_own_bookkeeping_makes_no_new_version_and_an_edit_does(tmp_path: Path) -> None:
     def fingerprint() -> str:
         with datastore.entry_in(tmp_path, ONE) as entry:
-            return datastore.fingerprint(entry)
+            return entries.fingerprint(entry)
 
     school.write_document(tmp_path, ONE)
     first = fingerprint()
@@ -127,17 +127,17 @@ def crowd(tree: Path, names: int) -> None:
 
 def test_an_entry_with_too_many_properties_is_damaged_and_still_shown(tmp_path: Path) -> None:
     school.write_document(tmp_path, ONE)
-    crowd(tmp_path, datastore.MOST_PROPERTIES)
+    crowd(tmp_path, entries.MOST_PROPERTIES)
     said = described(tmp_path)
     assert (said.title, said.damaged) == ("Story 01", "more than 256 properties")
     with datastore.entry_in(tmp_path, ONE) as entry:
-        with pytest.raises(datastore.TooMany):
-            datastore.files(entry)
-        first = datastore.fingerprint(entry)
-        assert len(datastore.properties(entry)) <= datastore.MOST_PROPERTIES
+        with pytest.raises(opening.TooMany):
+            entries.files(entry)
+        first = entries.fingerprint(entry)
+        assert len(entries.properties(entry)) <= entries.MOST_PROPERTIES
     school.write_document(tmp_path, ONE, b"other words")
     with datastore.entry_in(tmp_path, ONE) as entry:
-        assert datastore.fingerprint(entry) != first
+        assert entries.fingerprint(entry) != first
 
 
 def test_however_many_names_a_laptop_sends_they_do_not_fill_the_memory(tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_however_many_names_a_laptop_sends_they_do_not_fill_the_memory(tmp_path:
     tracemalloc.start()
     try:
         with datastore.entry_in(tmp_path, ONE) as entry:
-            datastore.describe(entry)
-            datastore.fingerprint(entry)
-            datastore.properties(entry)
+            entries.describe(entry)
+            entries.fingerprint(entry)
+            entries.properties(entry)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -162,19 +162,19 @@ def test_a_journal_that_no_laptop_can_have_is_not_read_to_its_end(
         school.write_document(tmp_path, school.uid(number))
     assert len(datastore.entries(tmp_path)) == 10
     school.write_document(tmp_path, school.uid(10))
-    with pytest.raises(datastore.TooMany, match="more than 10 documents"):
+    with pytest.raises(opening.TooMany, match="more than 10 documents"):
         datastore.entries(tmp_path)
     school.remove_document(tmp_path, school.uid(10))
     for number in range(11):
         (tmp_path / "01" / f"junk{number}").touch()
-    with pytest.raises(datastore.TooMany, match="more than 10 names"):
+    with pytest.raises(opening.TooMany, match="more than 10 names"):
         datastore.entries(tmp_path)
 
 
 @given(st.text())
 def test_one_line_is_one_line(text: str) -> None:
-    line = datastore.one_line(text)
-    assert len(line) <= datastore.LONGEST_LINE
+    line = entries.one_line(text)
+    assert len(line) <= entries.LONGEST_LINE
     assert line.splitlines() in ([], [line])
     assert not set(line) & set("\0\n\r\x1b\u202e\u2028\x85")
 
@@ -204,14 +204,14 @@ def old(tmp_path: Path) -> Path:
 def test_the_first_sugars_documents_are_read_as_documents(old: Path) -> None:
     assert datastore.entries(old) == {ONE: True, TWO: False, THREE: False}
     with datastore.entry_in(old, ONE) as entry:
-        said = datastore.describe(entry)
+        said = entries.describe(entry)
         assert (said.title, said.activity, said.size, said.timestamp) == (
             "मेरो घर", "org.laptop.AbiWordActivity", 5, 122,
         )  # fmt: skip
-        assert datastore.preview(entry) == school.PNG
-        assert datastore.properties(entry)["mime_type"] == "text/plain"
+        assert entries.preview(entry) == school.PNG
+        assert entries.properties(entry)["mime_type"] == "text/plain"
     with datastore.entry_in(old, THREE) as entry:
-        assert datastore.describe(entry).title == ""
+        assert entries.describe(entry).title == ""
     with pytest.raises(FileNotFoundError), datastore.entry_in(old, school.uid(99)):
         pass
 
@@ -225,7 +225,7 @@ def test_a_copy_of_the_first_sugars_document_is_one_of_todays(old: Path, tmp_pat
     assert (copy / "metadata" / "title").read_text(encoding="utf-8") == "मेरो घर"
     assert (copy / "metadata" / "preview").read_bytes() == school.PNG
     with datastore.entry_at(copy) as entry:
-        assert datastore.describe(entry).title == "मेरो घर"
+        assert entries.describe(entry).title == "मेरो घर"
 
 
 @pytest.mark.parametrize("key", ["../../escape", "", ".", "..", "a/b", "\ud800"])
@@ -244,4 +244,4 @@ def test_a_link_in_the_first_sugars_store_is_not_followed(old: Path) -> None:
     (old / "store" / f"{TWO}.metadata").symlink_to("/etc/hostname")
     assert datastore.entries(old) == {ONE: False, THREE: False}
     with datastore.entry_in(old, ONE) as entry:
-        assert datastore.data_size(entry) is None
+        assert entries.data_size(entry) is None

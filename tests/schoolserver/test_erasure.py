@@ -13,7 +13,7 @@ import pytest
 
 import school
 from laptops import ANN, EVE, JIM, NOW, after, dsa, message, request
-from schoolserver import accounts, acts, btrfs, copying, datastore, durable, erasure, registrar, snapshot
+from schoolserver import accounts, acts, btrfs, copying, datastore, durable, erasure, opening, registrar, snapshot
 from schoolserver.acts import Act
 from schoolserver.audit import Who
 from schoolserver.errors import Refusal
@@ -61,7 +61,7 @@ def test_more_documents_than_anybody_counts_keep_no_tree_from_being_deleted(
     users: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datastore, "MOST_DOCUMENTS", 2)
-    with pytest.raises(datastore.TooMany):
+    with pytest.raises(opening.TooMany):
         datastore.entries(users / JIM / "datastore" / datastore.snapshots(users / JIM)[0])
     assert erasure.count(users, [JIM]) >= 2
 

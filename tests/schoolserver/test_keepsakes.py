@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import school
-from schoolserver import copying, datastore, keepsakes, pins
+from schoolserver import copying, datastore, entries, keepsakes, pins
 from schoolserver.keepsakes import decide, left
 from schoolserver.pins import BULK_LOSS, KEEPSAKES
 
@@ -74,7 +74,7 @@ def test_a_keepsake_holds_the_same_bytes_and_times_and_is_made_once(tree: Path) 
     kept = tree / "keepsakes" / ONE / STAMP
     assert school.contents(kept) == school.contents(snapshot / "01" / ONE)
     with datastore.entry_in(snapshot, ONE) as source, datastore.entry_at(kept) as copy:
-        assert datastore.fingerprint(source) == datastore.fingerprint(copy)
+        assert entries.fingerprint(source) == entries.fingerprint(copy)
 
 
 def test_a_keepsake_holds_no_links_and_nothing_of_others(tree: Path) -> None:
@@ -160,7 +160,7 @@ def test_damaged_pins_stop_no_backup_and_let_nothing_go(tree: Path) -> None:
 
 def test_an_entry_with_too_many_properties_leaves_nothing_behind_but_a_pinned_snapshot(tree: Path) -> None:
     school.write_document(tree / "datastore" / STAMP, ONE)
-    for number in range(datastore.MOST_PROPERTIES):
+    for number in range(entries.MOST_PROPERTIES):
         (tree / "datastore" / STAMP / "01" / ONE / "metadata" / f"x{number}").touch()
     (tree / "datastore" / NEXT).mkdir()
     keepsakes.after_run(tree, STAMP, tree / "datastore" / NEXT, NEXT, no_sync)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schoolserver import pages
-from schoolserver.datastore import Document
+from schoolserver.entries import Document
 from schoolserver.timeline import Version
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from schoolserver import datastore
-from schoolserver.datastore import Entry
+from schoolserver import entries
+from schoolserver.entries import Entry
 from schoolserver.errors import Refusal
 
 MIME_TYPE = "application/vnd.olpc-journal-entry"
@@ -48,12 +48,12 @@ def prepare(uid: str, opened: Opener) -> Bundle:
     """Return the bundle of the document `uid`, whose entry `opened()` opens; raise OSError or Refusal."""
     with opened() as entry:
         small = {
-            f"{uid}/_metadata.json": metadata_json(datastore.properties(entry)),
+            f"{uid}/_metadata.json": metadata_json(entries.properties(entry)),
             # Since Sugar 0.113 a bundle without this member cannot be installed.
-            f"{uid}/preview/{uid}": datastore.preview(entry) or b"",
+            f"{uid}/preview/{uid}": entries.preview(entry) or b"",
         }
         # Always there: Sugar's datastore refuses an update whose file is missing ("No file at"), not an empty one.
-        size = datastore.data_size(entry) or 0
+        size = entries.data_size(entry) or 0
     if size > LARGEST:
         raise Refusal("this document is too large to be brought back through the page: ask for a whole restore")
     sizes = {f"{uid}/": 0, f"{uid}/{uid}": size} | {name: len(content) for name, content in small.items()}
@@ -112,9 +112,9 @@ def _zip(uid: str, small: dict[str, bytes], opened: Opener) -> Iterator[bytes]:
 
 
 def _data(entry: Entry) -> Iterator[bytes]:
-    if datastore.data_size(entry) is None:
+    if entries.data_size(entry) is None:
         return
-    with os.fdopen(datastore.open_file(entry, "data"), "rb") as file:
+    with os.fdopen(entries.open_file(entry, "data"), "rb") as file:
         while piece := file.read(_PIECE):
             yield piece
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from schoolserver import datastore, engines, keepsakes, paths
-from schoolserver.datastore import Document, Entry
+from schoolserver import datastore, engines, entries, keepsakes, opening, paths
+from schoolserver.entries import Document, Entry
 
 SCHEMA = 2
 READERS = "xs-readers"
@@ -174,7 +174,7 @@ def _add_snapshot(database: sqlite3.Connection, tree: Path, stamp: str) -> None:
         uids = _continue(database, tree, stamp)
         if uids is None:
             uids = sorted(datastore.entries(snapshot))
-    except datastore.TooMany as error:
+    except opening.TooMany as error:
         print(f"{tree.name}: {stamp}: its documents are not listed: {error}", file=sys.stderr, flush=True)
         uids, whole = [], 0
     for uid in uids:
@@ -229,12 +229,12 @@ def _open_version(database: sqlite3.Connection, tree: str, uid: str) -> tuple[st
 
 
 def _see(database: sqlite3.Connection, tree: str, uid: str, stamp: str, entry: Entry) -> None:
-    version, fingerprint = _open_version(database, tree, uid), datastore.fingerprint(entry)
+    version, fingerprint = _open_version(database, tree, uid), entries.fingerprint(entry)
     if version and version[1] == fingerprint:
         key = (stamp, tree, uid, version[0])
         database.execute("UPDATE versions SET last = ? WHERE tree = ? AND uid = ? AND first = ?", key)
         return
-    _insert(database, (tree, uid, stamp, stamp, fingerprint), datastore.describe(entry))
+    _insert(database, (tree, uid, stamp, stamp, fingerprint), entries.describe(entry))
 
 
 def _insert(database: sqlite3.Connection, key: tuple[str, ...], said: Document) -> None:

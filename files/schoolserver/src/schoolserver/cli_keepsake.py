@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from schoolserver import datastore, keepsake_removal, keepsakes, paths
+from schoolserver import datastore, entries, keepsake_removal, keepsakes, paths
 from schoolserver.cli_laptop import print_table, who_am_i
 from schoolserver.cli_restore import trees_of
 from schoolserver.errors import Refusal
@@ -47,7 +47,7 @@ def kept(at: Path) -> list[Keepsake]:
     found = []
     for uid, stamp in keepsakes.every(at):
         with datastore.entry_at(at / keepsakes.DIRECTORY / uid / stamp) as entry:
-            said = datastore.describe(entry)
+            said = entries.describe(entry)
         found.append(Keepsake(at.name, uid, stamp, said.size, said.title))
     return found
 

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import bundle, datastore, house, paths, restore, snapshot
+from schoolserver import bundle, datastore, entries, house, paths, restore, snapshot
 from schoolserver.cli_laptop import print_table
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -85,9 +85,9 @@ def _list(copies: list[Copy], as_json: bool) -> None:
     for copy in copies:
         try:
             with copy.opened(paths.USERS) as entry:
-                said = datastore.describe(entry)
+                said = entries.describe(entry)
         except OSError as error:
-            said = datastore.Document("", "", "", 0, 0, False, str(error))
+            said = entries.Document("", "", "", 0, 0, False, str(error))
         rows.append((copy, said))
     if as_json:
         listed = [

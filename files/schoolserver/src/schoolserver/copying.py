@@ -8,8 +8,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from schoolserver import datastore
-from schoolserver.datastore import Entry
+from schoolserver import entries
+from schoolserver.entries import Entry
 
 _CLONE = 0x40049409  # FICLONE of linux/fs.h
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,17 +45,17 @@ def entry(source: Entry, target: Path) -> None:
     """
     if source.old:
         (target / "metadata").mkdir(mode=0o755, parents=True)
-        for key, value in datastore.properties(source).items():
+        for key, value in entries.properties(source).items():
             if "/" not in key and key not in ("", ".", ".."):
                 (target / "metadata" / key).write_text(value, encoding="utf-8")
-    for names, status in datastore.files(source):
+    for names, status in entries.files(source):
         if names == ("metadata",):  # layout 0's file of all properties
             continue
         place = target.joinpath(*names)
         for directory in dict.fromkeys((target, place.parent)):
             directory.mkdir(exist_ok=True, parents=True)
             directory.chmod(0o755)  # whatever the unit's umask: the Journal page reads keepsakes
-        copy(datastore.open_file(source, *names), place, status)
+        copy(entries.open_file(source, *names), place, status)
 
 
 def remove(path: Path, seconds: float | None = None) -> None:

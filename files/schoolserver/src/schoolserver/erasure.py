@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from schoolserver import btrfs, catalog, copying, datastore, durable, engines, keepsakes
+from schoolserver import btrfs, catalog, copying, datastore, durable, engines, keepsakes, opening
 
 _ERASED = ".erased-"  # what a tree is called from the moment on that it is no more; no reader looks at such names
 
@@ -27,7 +27,7 @@ def count(users: Path, trees: Iterable[str]) -> int:
         for stamp in datastore.snapshots(at):
             try:
                 found |= datastore.entries(at / "datastore" / stamp).keys()
-            except datastore.TooMany:  # an attack must not keep its tree from being deleted
+            except opening.TooMany:  # an attack must not keep its tree from being deleted
                 least = datastore.MOST_DOCUMENTS
         found |= {uid for uid, _ in keepsakes.every(at)}
     return max(len(found), least)

@@ -20,6 +20,7 @@ from schoolserver import (
     bundle,
     catalog,
     datastore,
+    entries,
     local_server,
     local_socket,
     pages,
@@ -133,7 +134,7 @@ class Page:
 
     def _preview(self, version: Version) -> Response:
         with timeline.opened(self.users, version) as entry:
-            image = datastore.preview(entry)
+            image = entries.preview(entry)
         return _message(HTTPStatus.NOT_FOUND, "missing") if image is None else _bytes(image, "image/png")
 
     def _bundle(self, version: Version) -> Response:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolserver import copying, datastore, keepsakes, pins
-from schoolserver.datastore import Entry
 from schoolserver.engines import DATASTORE
+from schoolserver.entries import Entry
 from schoolserver.errors import Refusal
 from schoolserver.stamps import is_stamp
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolserver import datastore, keepsakes
-from schoolserver.datastore import Document, Entry
+from schoolserver.entries import Document, Entry
 
 
 @dataclass(frozen=True)

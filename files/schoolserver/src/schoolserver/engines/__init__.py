@@ -56,10 +56,10 @@ class Engine(Protocol):
         """Remove the snapshot, or the incoming directory, at `path`, finished or not; nothing there is no error."""
 
     def changed(self, old: Path, new: Path) -> list[str] | None:
-        """Return the path in the snapshot `new` of each file and directory that differs from the snapshot `old`.
+        """Return the path of each file and directory that differs between two snapshots of one kind; raise OSError.
 
-        Of a directory in which a name came or went, the directory's; "" is the top. None: this cannot be told for less
-        than a comparison of all.
+        Of what came, went or was moved as a whole, its own path and those directly in it; at more than two directories'
+        depth that of the directory is enough. None: this cannot be told for less than a comparison of all.
         """
 
     def sync(self, path: Path) -> None:

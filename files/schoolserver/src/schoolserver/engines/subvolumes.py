@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from schoolserver import btrfs, copying
+from schoolserver import btrfs, copying, opening
 from schoolserver.engines import Kind
 
 _CLEAN_SECONDS = 5.0  # less than a gate waits for its answer; what is left then goes at the next report
+_MOST_NAMES = 20_000  # in one directory: with more of them, all is compared
 
 
 class Subvolumes:
@@ -44,12 +45,38 @@ class Subvolumes:
             copying.remove(path)
 
     def changed(self, old: Path, new: Path) -> list[str] | None:
-        """Ask the kernel."""
-        return btrfs.changed_paths(old, new)
+        """Ask the kernel what came or changed, and look for what went or was moved where it says that a name did."""
+        paths = btrfs.changed_paths(old, new)
+        if paths is None:
+            return None
+        with opening.opened(None, str(old)) as before, opening.opened(None, str(new)) as after:
+            return [*paths, *_came_or_went(before, after, set(paths))]
 
     def sync(self, path: Path) -> None:
         """Have btrfs write out what it has in hand."""
         btrfs.sync(path)
+
+
+def _came_or_went(old: int, new: int, changed: Collection[str]) -> Iterator[str]:
+    """Yield the paths, one and two names long, that stand for another directory in `new` than in `old`.
+
+    A laptop can move what it sent earlier to where another document was: the kernel then says no more than that names
+    came or went where it stood and where it stands.
+    """
+    was, now = opening.directories(old, _MOST_NAMES), opening.directories(new, _MOST_NAMES)
+    for name in was.keys() | now.keys():
+        if (same := was.get(name) == now.get(name)) and name not in changed:
+            continue
+        before = _numbers_in(old, name) if name in was else {}
+        after = _numbers_in(new, name) if name in now else {}
+        for below in before.keys() | after.keys():
+            if not same or before.get(below) != after.get(below):
+                yield f"{name}/{below}"
+
+
+def _numbers_in(top: int, name: str) -> dict[str, int]:
+    with opening.opened(top, name) as directory:
+        return opening.directories(directory, _MOST_NAMES)
 
 
 @contextmanager
