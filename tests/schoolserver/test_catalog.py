@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import resource
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +12,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import school
-from schoolserver import catalog, cli, datastore, engines, entries, paths, snapshot, timeline
+from schoolserver import (
+    catalog,
+    catalog_rebuild,
+    catalog_tree,
+    datastore,
+    engines,
+    entries,
+    snapshot,
+    timeline,
+)
 from schoolserver.engines import subvolumes
 
 ONE, TWO = school.uid(1), school.uid(2)
@@ -83,31 +90,6 @@ def test_only_versions_that_nothing_holds_any_more_leave_with_a_snapshot(tree: P
     assert versions(tree, ONE) == [(S3, S3, "Day 2", False), (S1, S1, "Day 0", False)]
 
 
-def test_a_damaged_catalog_is_set_aside_and_made_anew(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    school.write_document(tree / "datastore-current", ONE)
-    run(tree, 0)
-    before = rows(file_of(tree))
-    for damage in (b"", b"not a database at all" * 100):
-        file_of(tree).write_bytes(damage)
-        catalog.make_ready(file_of(tree), tree.parent)
-        assert rows(file_of(tree)) == before
-    assert "made anew" in capsys.readouterr().err
-    assert (file_of(tree).parent / "catalog.db.aside").read_bytes().startswith(b"not a database")
-
-
-def test_a_tree_that_cannot_be_read_stops_no_other(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = school.make_tree(tree.parent, "AAA00000000")
-    for each in (bad, tree):
-        school.write_document(each / "datastore-current", ONE)
-        run(each, 0)
-    (bad / "keepsakes").rmdir()
-    (bad / "keepsakes").write_text("not a directory")
-    catalog.rebuild(file_of(tree), tree.parent)
-    assert versions(tree, ONE) == [(S1, S1, "Story 01", False)]
-    assert versions(bad, ONE) == []
-    assert "AAA00000000: not listed" in capsys.readouterr().err
-
-
 def test_a_snapshot_with_too_many_documents_is_not_listed_and_stops_no_later_one(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,31 +101,6 @@ def test_a_snapshot_with_too_many_documents_is_not_listed_and_stops_no_later_one
     run(tree, 1)
     assert versions(tree, ONE) == [(S2, S2, "Story 01", False)]
     assert versions(tree, TWO) == []
-
-
-def test_a_catalog_of_another_schema_is_made_anew_at_the_next_run(tree: Path) -> None:
-    run(tree, 0)
-    with closing(sqlite3.connect(file_of(tree))) as database:
-        database.execute("PRAGMA user_version = 999")
-    school.write_document(tree / "datastore-current", ONE)
-    run(tree, 1)
-    assert versions(tree, ONE) == [(S2, S2, "Story 01", False)]
-
-
-def test_a_catalog_that_cannot_be_written_is_one_line_for_the_technician(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(paths, "USERS", tree.parent)
-    monkeypatch.setattr(paths, "CATALOG", file_of(tree))
-    monkeypatch.setattr(sys, "argv", ["xs", "catalog", "rebuild"])
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # as on a full disk
-    try:
-        assert cli.main() == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    said = capsys.readouterr().err
-    assert (said.startswith("xs: "), said.count("\n")) == (True, 1)
 
 
 def test_a_missed_update_is_made_up_for(tree: Path) -> None:
@@ -165,17 +122,10 @@ def test_readers_without_write_access_can_read(tree: Path) -> None:
         assert database.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
 
 
-def test_a_reader_of_the_old_file_is_not_disturbed_by_a_rebuild(tree: Path) -> None:
-    run(tree, 0)
-    with closing(catalog.reading(file_of(tree))) as database:
-        catalog.rebuild(file_of(tree), tree.parent)
-        assert database.execute("SELECT count(*) FROM snapshots").fetchone()[0] == 1
-
-
 @given(st.lists(st.sampled_from([None, "a", "b"]), max_size=12))
 def test_runs_cover_exactly_the_copies_there_are(copies: list[str | None]) -> None:
     points = [(f"{place:02}", copy) for place, copy in enumerate(copies)]
-    found = catalog.runs(points)
+    found = catalog_tree.runs(points)
     for stamp, copy in points:
         holding = [fingerprint for fingerprint, first, last in found if first <= stamp <= last]
         assert holding == ([copy] if copy else [])
@@ -214,11 +164,11 @@ def test_a_rebuild_gives_the_same_catalog_and_every_version_has_a_living_copy(
         going = [stamp for place, stamp in enumerate(datastore.snapshots(tree)[:-1]) if place in dropped]
         school.rotate_out(tree, file, *going)
         updated = rows(file)
-        catalog.rebuild(file, tree.parent)
+        catalog_rebuild.rebuild(file, tree.parent)
         assert rows(file) == updated
         with pytest.MonkeyPatch.context() as patch:  # and as looking at everything gives
             patch.setattr(subvolumes.Subvolumes, "changed", lambda *_: None)
-            catalog.rebuild(file, tree.parent)
+            catalog_rebuild.rebuild(file, tree.parent)
         assert rows(file) == updated
     with closing(catalog.reading(file)) as database:
         for number in range(3):
@@ -263,20 +213,20 @@ def test_only_what_changed_between_two_snapshots_is_looked_at(
     os.rename(incoming / TWO[:2] / TWO, incoming / "away")
     os.rename(incoming / school.uid(3)[:2] / school.uid(3), incoming / TWO[:2] / TWO)
     looked: list[str] = []
-    see = catalog._see
+    see = catalog_tree._see
 
     def look(database: sqlite3.Connection, name: str, uid: str, stamp: str, entry: entries.Entry) -> None:
         looked.append(uid)
         see(database, name, uid, stamp, entry)
 
-    monkeypatch.setattr(catalog, "_see", look)
+    monkeypatch.setattr(catalog_tree, "_see", look)
     run(tree, 1)
     assert sorted(looked) == sorted([ONE, TWO])
     updated = rows(file_of(tree))
-    catalog.rebuild(file_of(tree), tree.parent)
+    catalog_rebuild.rebuild(file_of(tree), tree.parent)
     assert rows(file_of(tree)) == updated
     monkeypatch.setattr(type(engines.of(tree)), "changed", lambda *_: None)
-    catalog.rebuild(file_of(tree), tree.parent)
+    catalog_rebuild.rebuild(file_of(tree), tree.parent)
     assert rows(file_of(tree)) == updated
 
 

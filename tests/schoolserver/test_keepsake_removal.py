@@ -17,6 +17,7 @@ from laptops import JIM, dsa, message
 from schoolserver import (
     audit,
     catalog,
+    catalog_rebuild,
     cli,
     cli_keepsake,
     cli_restore,
@@ -102,7 +103,7 @@ def test_without_a_stamp_all_keepsakes_of_the_document_go_and_nothing_is_left(he
     assert ONE not in listed(here)
     assert restore.copies_of(here.users, [JIM], ONE) == []
     before = listed(here)
-    catalog.rebuild(here.state / "catalog.db", here.users)
+    catalog_rebuild.rebuild(here.state / "catalog.db", here.users)
     assert listed(here) == before
 
 

@@ -23,7 +23,7 @@ import power
 import school
 from power import Disk
 from promises import Story
-from schoolserver import catalog, datastore, engines, keepsakes, pins, unreadable
+from schoolserver import catalog, catalog_tree, datastore, engines, keepsakes, pins, unreadable
 from schoolserver.engines import DATASTORE, DOCUMENTS, KINDS
 from schoolserver.stamps import time_of
 
@@ -246,7 +246,7 @@ def test_documents_that_cannot_be_taken_do_not_hide_the_journal(
     newest = datastore.snapshots(story.tree)[-1]
     assert newest == "2026-11-25T101500Z"
     with closing(catalog.reading(story.catalog)) as database:
-        assert newest in catalog._known(database, story.tree.name)
+        assert newest in catalog_tree.known(database, story.tree.name)
     history.unlink()
     aside.rename(history)
     assert start(story, LATER, capfd).taken == [

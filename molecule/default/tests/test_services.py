@@ -9,7 +9,7 @@ import pytest
 from testinfra.host import Host
 
 LISTENERS = ["xs-registration", "xs-permission", "xs-journal"]
-ROOT_UNITS = ["xs-registrar", "xs-snapshot", "xs-rotation", "xs-verify"]
+ROOT_UNITS = ["xs-registrar", "xs-snapshot", "xs-catalog", "xs-rotation", "xs-verify"]
 SOCKETS = ["registrar", "registration", "permission", "place", "snapshot", "journal", "ticket"]
 
 
@@ -27,7 +27,8 @@ def test_systemd_holds_every_socket_from_the_start(host: Host, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "unit", ["xs-registrar.service", "xs-snapshot.service", "xs-rotation.timer", "xs-verify.timer"]
+    "unit",
+    ["xs-registrar.service", "xs-snapshot.service", "xs-catalog.path", "xs-rotation.timer", "xs-verify.timer"],
 )
 def test_what_mends_after_a_power_cut_runs_at_every_start(host: Host, unit: str) -> None:
     assert host.service(unit).is_enabled

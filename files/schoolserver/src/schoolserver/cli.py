@@ -15,6 +15,7 @@ from typing import NoReturn
 from schoolserver import (
     __version__,
     catalog,
+    catalog_rebuild,
     cli_keepsake,
     cli_laptop,
     cli_restore,
@@ -44,16 +45,28 @@ def find(arguments: argparse.Namespace) -> None:
     """Print the documents of one learner that have all the words."""
     words = " ".join(arguments.words)
     with closing(catalog.reading(paths.CATALOG)) as database:
-        found = search.search(database, cli_restore.trees_of(arguments.laptop), words, FOUND)
+        trees = cli_restore.trees_of(arguments.laptop)
+        found = search.search(database, trees, words, FOUND)
+        if waiting := catalog.waiting(database, trees):
+            print(f"not all is listed yet, see `journalctl -u xs-catalog`: {', '.join(waiting)}", file=sys.stderr)
     if not found:
         raise Refusal(f"no document of {arguments.laptop} has {words!r} in its title, tags or activity")
     for one in found:
         print(f"{one.uid}  {one.tree}  {one.first}  {one.said.title}{'  (deleted)' if one.gone else ''}")
 
 
-def catalog_rebuild(_: argparse.Namespace) -> None:
-    """Make the catalog anew from the disk."""
-    catalog.rebuild(paths.CATALOG, paths.USERS)
+def catalog_rebuild_all(_: argparse.Namespace) -> None:
+    """Make the catalog anew from the disk, and say how far it is."""
+
+    def say(done: int, of: int, tree: str) -> None:
+        if sys.stdout.isatty():  # one line that counts
+            print(f"\r{done} of {of} trees", end="" if done < of else "\n", flush=True)
+        else:
+            print(f"{done} of {of} trees: {tree}", flush=True)
+
+    failed = catalog_rebuild.rebuild(paths.CATALOG, paths.USERS, say)
+    if failed:
+        raise Refusal("; ".join(failed))
     print(f"{paths.CATALOG} is rebuilt")
 
 
@@ -94,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
     catalogs = verbs.add_parser("catalog", help="what is where").add_subparsers(required=True, metavar="verb")
     verb = catalogs.add_parser("rebuild", help="make the catalog anew from the disk")
-    verb.set_defaults(run=catalog_rebuild)
+    verb.set_defaults(run=catalog_rebuild_all)
 
     verb = verbs.add_parser("find", help="find a child's documents by words of their title, tags or activity")
     verb.add_argument("laptop", help="a laptop of the child, or a tree such as SHC12345678.2")

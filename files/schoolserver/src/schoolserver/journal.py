@@ -192,20 +192,21 @@ def _list(database: sqlite3.Connection, trees: list[str], query: str) -> Respons
     asked = parse_qs(query)
     gone = asked.get("show") == ["gone"]
     if words := asked.get("words", [""])[0][: search.LONGEST].strip():
-        return _found(search.search(database, trees, words, A_PAGE), words)
+        return _found(search.search(database, trees, words, A_PAGE), words, bool(catalog.waiting(database, trees)))
     wanted = asked.get("page", ["1"])[0]
     all_of_them, total = timeline.count(database, trees, False), timeline.count(database, trees, gone)
     last = max(1, -(-total // A_PAGE))
     page = min(max(1, int(wanted)), last) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 else 1
     documents = timeline.documents(database, trees, (page - 1) * A_PAGE, A_PAGE, gone)
     shown = {"days": _by_day(documents), "gone": gone, "page": page, "last": last, "total": all_of_them}
-    return _html(pages.render("list.html", words="", **shown))
+    waiting = bool(catalog.waiting(database, trees))
+    return _html(pages.render("list.html", words="", waiting=waiting, **shown))
 
 
-def _found(documents: list[Version], words: str) -> Response:
+def _found(documents: list[Version], words: str, waiting: bool) -> Response:
     latest_first = sorted(documents, key=lambda document: document.since, reverse=True)
     shown = {"days": _by_day(latest_first), "gone": False, "page": 1, "last": 1, "total": 0}
-    return _html(pages.render("list.html", words=words, **shown))
+    return _html(pages.render("list.html", words=words, waiting=waiting, **shown))
 
 
 def _by_day(documents: list[Version]) -> dict[str, list[Version]]:
