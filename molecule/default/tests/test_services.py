@@ -54,6 +54,19 @@ def test_what_runs_as_root_listens_to_no_network_and_can_do_little(host: Host, u
     assert exposure(host, unit) <= 1.5
 
 
+def test_a_damaged_catalog_is_listed_anew_by_itself(host: Host) -> None:
+    host.check_output("echo damaged > /var/lib/xs/catalog.db && systemctl restart xs-snapshot.service")
+    host.check_output("for i in $(seq 100); do test -e /var/lib/xs/catalog.db.aside && break; sleep .1; done")
+    assert host.check_output("cat /var/lib/xs/catalog.db.aside") == "damaged"
+    idle = "test $(systemctl show --property=ActiveState --value xs-catalog.service) = inactive"
+    host.check_output(
+        f"for i in $(seq 100); do {idle} && ! test -e /var/lib/xs/catalog.db.waiting && exit; sleep .1; done; exit 1"
+    )
+    assert host.check_output("head -c 6 /var/lib/xs/catalog.db") == "SQLite"
+    state = host.service("xs-catalog.service").systemd_properties
+    assert state["Result"] == "success", host.run("journalctl -n 20 -u xs-catalog").stdout
+
+
 @pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
 def test_a_part_that_is_restarted_again_and_again_runs_and_keeps_its_socket(host: Host, unit: str) -> None:
     host.check_output(f"for n in 1 2 3 4 5 6 7; do systemctl restart {unit}.service || exit 1; done")
