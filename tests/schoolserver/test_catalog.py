@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from schoolserver import (
     catalog,
     catalog_rebuild,
     catalog_tree,
+    cli,
+    cli_restore,
     datastore,
     engines,
     entries,
+    paths,
     snapshot,
     timeline,
 )
@@ -237,3 +241,64 @@ def test_damaged_versions_are_listed_with_what_is_wrong(tree: Path) -> None:
     run(tree, 0)
     with closing(catalog.reading(file_of(tree))) as database:
         assert [tuple(row) for row in catalog.damaged(database)] == [(tree.name, TWO, S1, S1, "title is not UTF-8")]
+
+
+def test_whatever_a_laptop_wrote_is_listed_named_and_listed_alike_by_a_rebuild(tree: Path) -> None:
+    """Each of these once; the document beside them is listed as ever."""
+    datastore_of = tree / "datastore-current"
+    for number in range(1, 10):
+        school.write_document(datastore_of, school.uid(number), title=f"Story {number}")
+
+    def entry(number: int) -> Path:
+        return datastore_of / school.uid(number)[:2] / school.uid(number)
+
+    (entry(1) / "metadata" / "title").write_bytes(b"\xff\xfe")
+    (entry(2) / "metadata" / "timestamp").write_text("86400")  # 1970
+    (entry(3) / "metadata" / "timestamp").write_text("4294967296")  # 2106
+    (entry(4) / "metadata" / "title").write_text("x" * 3_000_000)
+    (entry(5) / "metadata" / "filesize").write_text("5")
+    (entry(5) / "data").unlink()
+    (entry(6) / "metadata" / "title").unlink()
+    os.mkfifo(entry(6) / "metadata" / "title")
+    (entry(7) / "metadata" / "tags").symlink_to("tags")  # itself
+    (entry(8) / "metadata" / "title").unlink()
+    (entry(8) / "metadata" / "title").symlink_to("../metadata")
+    run(tree, 0)
+    file = file_of(tree)
+    with closing(catalog.reading(file)) as database:
+        said = {row["uid"]: row["damaged"] for row in catalog.damaged(database)}
+        listed = [row["uid"] for row in database.execute("SELECT uid FROM versions ORDER BY uid")]
+    assert listed == sorted(school.uid(number) for number in range(1, 10))
+    assert said[school.uid(1)] == "title is not UTF-8"
+    assert said[school.uid(2)] == "its time cannot be true: 86400"
+    assert said[school.uid(3)] == "its time cannot be true: 4294967296"
+    assert said[school.uid(4)] == "title has 3000000 bytes"
+    assert said[school.uid(5)] == "its data is missing: 5 bytes"
+    for number, key in ((6, "title"), (7, "tags"), (8, "title")):
+        assert said[school.uid(number)].startswith(f"{key} cannot be read: "), said[school.uid(number)]
+    assert school.uid(9) not in said
+    updated = rows(file)
+    catalog_rebuild.rebuild(file, tree.parent)
+    assert rows(file) == updated
+
+
+def test_xs_find_names_the_documents_that_have_all_the_words(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    school.write_document(tree / "datastore-current", ONE, title="My house", tags="home work")
+    school.write_document(tree / "datastore-current", TWO, title="My dog")
+    first = run(tree, 0)
+    school.remove_document(tree / "datastore-current", ONE)
+    run(tree, 1)
+    monkeypatch.setattr(paths, "CATALOG", file_of(tree))
+    monkeypatch.setattr(cli_restore, "trees_of", lambda _: [tree.name])
+
+    def find(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xs", "find", tree.name, *words])
+        code = cli.main()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    assert find("work", "house") == (0, f"{ONE}  {tree.name}  {first}  My house  (deleted)\n", "")
+    assert find("my")[1].count("\n") == 2
+    assert find("cat") == (1, "", f"xs: no document of {tree.name} has 'cat' in its title, tags or activity\n")

@@ -90,16 +90,35 @@ def test_a_broken_title_is_shown_as_well_as_it_can_be_and_named(tmp_path: Path) 
     assert said.damaged == "title is not UTF-8"
 
 
-@pytest.mark.parametrize("clock", ["", "yesterday", "-5", "1e400", "nan", str(2**80)])
-def test_a_clock_that_cannot_be_true_counts_as_none(tmp_path: Path, clock: str) -> None:
+CLOCKS = ["yesterday", "-5", "0", "86400", "1e400", "nan", str(2**32), "4294967295.5", str(2**80)]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_clock_that_cannot_be_true_counts_as_none_and_is_named(tmp_path: Path, clock: str) -> None:
     school.write_document(tmp_path, ONE, timestamp=clock)
-    assert described(tmp_path).timestamp == 0
+    said = described(tmp_path)
+    assert (said.timestamp, said.damaged) == (0, f"its time cannot be true: {clock}")
+
+
+def test_a_document_without_a_time_is_no_damaged_one(tmp_path: Path) -> None:
+    school.write_document(tmp_path, ONE, timestamp="")
+    assert (described(tmp_path).timestamp, described(tmp_path).damaged) == (0, "")
+
+
+def test_data_that_is_missing_is_named_and_an_entry_that_has_none_is_whole(tmp_path: Path) -> None:
+    school.write_document(tmp_path, ONE, None, filesize="1234")
+    assert described(tmp_path).damaged == "its data is missing: 1234 bytes"
+    school.write_document(tmp_path, ONE, None, filesize="0")
+    assert described(tmp_path).damaged == ""
 
 
 def test_huge_properties_are_cut_and_a_huge_or_false_preview_is_none(tmp_path: Path) -> None:
     school.write_document(tmp_path, ONE, title="x" * 2_000_000, preview=school.PNG + b"x" * entries.LONGEST_PREVIEW)
-    assert len(described(tmp_path).title) == entries.LONGEST_LINE
-    assert not described(tmp_path).preview
+    said = described(tmp_path)
+    assert len(said.title) == entries.LONGEST_LINE
+    assert not said.preview
+    huge = len(school.PNG) + entries.LONGEST_PREVIEW
+    assert said.damaged == f"preview has {huge} bytes; title has 2000000 bytes"
     with datastore.entry_in(tmp_path, ONE) as entry:
         assert len(entries.properties(entry)["title"]) == entries.LONGEST_PROPERTY
     school.write_document(tmp_path, ONE, preview=b"<svg onload=alert(1)>")
@@ -192,7 +211,7 @@ def old(tmp_path: Path) -> Path:
         "title": "मेरो घर",
         "activity": "org.laptop.AbiWordActivity",
         "mime_type": "text/plain",
-        "timestamp": 122,
+        "timestamp": 1_222_000_122,
     }
     (store / f"{ONE}.metadata").write_text(json.dumps(said), encoding="utf-8")
     (store / "preview" / ONE).write_bytes(school.PNG)
@@ -206,7 +225,7 @@ def test_the_first_sugars_documents_are_read_as_documents(old: Path) -> None:
     with datastore.entry_in(old, ONE) as entry:
         said = entries.describe(entry)
         assert (said.title, said.activity, said.size, said.timestamp) == (
-            "मेरो घर", "org.laptop.AbiWordActivity", 5, 122,
+            "मेरो घर", "org.laptop.AbiWordActivity", 5, 1_222_000_122,
         )  # fmt: skip
         assert entries.preview(entry) == school.PNG
         assert entries.properties(entry)["mime_type"] == "text/plain"

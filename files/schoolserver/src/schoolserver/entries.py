@@ -24,6 +24,9 @@ LONGEST_PROPERTY = 64 * 1024  # bytes of one property; Sugar's own are far below
 LONGEST_PREVIEW = 512 * 1024  # Sugar's are 300x225 PNG, about 20 kB
 MOST_PROPERTIES = 256  # names in metadata/; Sugar and its activities write about twenty
 LONGEST_LINE = 300  # characters of a title or type
+# When a laptop's clock can have been right: the first XO came after the one; the others are dead batteries (1970)
+# and overflows (2106).
+_CLOCK_FROM, _CLOCK_TO = 1_104_537_600, 4_102_444_800  # 2005 and 2100, seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,12 @@ def describe(entry: Entry) -> Document:
     damage: list[str] = []
     size = data_size(entry)
     try:
-        if not any(names[0] == "metadata" for names, _ in files(entry)):
+        found = [(names[-1], status.st_size) for names, status in files(entry) if names[0] == "metadata"]
+        if not found:
             return Document("", "", "", size or 0, 0, False, "no properties")
+        damage += [
+            f"{one_line(_text(os.fsencode(key)))} has {length} bytes" for key, length in found if length > _longest(key)
+        ]
     except TooMany as error:
         damage.append(str(error))
 
@@ -155,12 +162,18 @@ def describe(entry: Entry) -> Document:
             damage.append(f"{key} is not UTF-8")
         return one_line(text)
 
+    clock, claimed = line("timestamp"), line("filesize")  # Sugar writes how long the data is since 0.98
+    if size is None and claimed.isdecimal() and int(claimed) > 0:
+        damage.append(f"its data is missing: {claimed} bytes")
+    timestamp = _seconds(clock)
+    if clock and not timestamp:
+        damage.append(f"its time cannot be true: {clock[:30]}")
     return Document(
         title=line("title"),
         activity=line("activity"),
         mime_type=line("mime_type"),
         size=size or 0,
-        timestamp=_seconds(line("timestamp")),
+        timestamp=timestamp,
         preview=preview(entry) is not None,
         tags=line("tags"),
         damaged="; ".join(damage),
@@ -178,7 +191,12 @@ def _seconds(text: str) -> int:
         seconds = int(float(text))
     except (ValueError, OverflowError):
         return 0
-    return seconds if 0 < seconds < 2**37 else 0
+    return seconds if _CLOCK_FROM <= seconds < _CLOCK_TO else 0
+
+
+def _longest(key: str) -> int:
+    """Return how many bytes of a property are read; `metadata` is all of them, in layout 0."""
+    return LONGEST_PREVIEW if key in {"preview", "metadata"} else LONGEST_PROPERTY
 
 
 def _text(raw: bytes) -> str:
