@@ -17,7 +17,7 @@ MAKE = {
     "ext4": ("mkfs.ext4", "-q", "-E", "lazy_itable_init=1"),
     "xfs": ("mkfs.xfs", "-q"),
 }  # fmt: skip
-OPTIONS = {"btrfs": "loop,compress=zstd"}
+OPTIONS = {"btrfs": "loop,compress=zstd,noacl"}
 
 
 class FileSystems:

@@ -33,7 +33,7 @@ _MAKE = {
     "xfs": ("mkfs.xfs", "-q"),
 }  # fmt: skip
 _OPTIONS = "loop,noatime,nosuid,nodev,noexec"  # as roles/xs_library mounts the library
-_MORE_OPTIONS = {"btrfs": ",compress=zstd"}
+_MORE_OPTIONS = {"btrfs": ",compress=zstd,noacl"}
 _START_SYNC, _WAIT_SYNC = 0x80089418, 0x40089416  # linux/btrfs.h: begin a commit, wait for its end
 _SECONDS = 30.0  # for what takes a tenth of one
 

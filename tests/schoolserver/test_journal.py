@@ -5,11 +5,13 @@ import io
 import os
 import re
 import socket
+import sqlite3
 import threading
 import time
 import urllib.parse
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -197,6 +199,23 @@ def test_every_answer_keeps_the_browser_from_running_or_telling_anything(browser
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Cache-Control"] == "no-store"
+
+
+def test_words_find_the_learners_own_documents_deleted_ones_too(browser: Browser) -> None:
+    assert documents(browser.get("/journal/?words=STORY")) == [(ONE, "no")]
+    assert documents(browser.get("/journal/?words=alert")) == [(TWO, "yes")]
+    assert documents(browser.get("/journal/?words=secret")) == []
+    asked = browser.get("/journal/?words=%22%3E%3Cscript%3E")
+    assert "<script>" not in asked.text
+    assert "Nothing has these words" in asked.text
+
+
+def test_while_not_all_is_listed_the_page_says_so(browser: Browser, page: Page) -> None:
+    assert "looking through everything" not in browser.get("/journal/").text
+    with closing(sqlite3.connect(page.catalog)) as database, database:
+        database.execute("INSERT INTO waiting VALUES (?, 0)", (TREE,))
+    assert "looking through everything" in browser.get("/journal/").text
+    assert "looking through everything" in browser.get("/journal/?words=story").text
 
 
 def test_nobody_reaches_anothers_documents(browser: Browser) -> None:

@@ -30,7 +30,7 @@ RUNS = 5
 DOCUMENTS = 1000
 CACHES = ("index", "checksums")
 DISKS = {
-    "btrfs": (["mkfs.btrfs", "-q"], "loop,noatime,compress=zstd"),
+    "btrfs": (["mkfs.btrfs", "-q"], "loop,noatime,compress=zstd,noacl"),
     "ext4": (["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"], "loop,noatime"),
 }
 MEGA = 1e6

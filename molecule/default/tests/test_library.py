@@ -12,7 +12,7 @@ IMAGE = "/var/lib/xs-library.img"
 def test_it_is_btrfs_and_whatever_a_laptop_sends_stays_data(host: Host) -> None:
     library = host.mount_point("/library")
     assert library.filesystem == "btrfs"
-    assert {"nosuid", "nodev", "noexec"} <= set(library.options)
+    assert {"nosuid", "nodev", "noexec", "noacl"} <= set(library.options)
 
 
 def test_it_is_compressed_and_reading_costs_no_write(host: Host) -> None:
