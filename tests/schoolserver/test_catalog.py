@@ -294,11 +294,14 @@ def test_xs_find_names_the_documents_that_have_all_the_words(
     monkeypatch.setattr(cli_restore, "trees_of", lambda _: [tree.name])
 
     def find(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xs", "find", tree.name, *words])
+        whose = [] if "--everywhere" in words else [tree.name]
+        monkeypatch.setattr(sys, "argv", ["xs", "find", *whose, *words])
         code = cli.main()
         said = capsys.readouterr()
         return code, said.out, said.err
 
     assert find("work", "house") == (0, f"{ONE}  {tree.name}  {first}  My house  (deleted)\n", "")
     assert find("my")[1].count("\n") == 2
+    assert find("--everywhere", "house") == find("house")
+    assert find() == (1, "", "xs: give words to look for behind the laptop, or --everywhere and words\n")
     assert find("cat") == (1, "", f"xs: no document of {tree.name} has 'cat' in its title, tags or activity\n")

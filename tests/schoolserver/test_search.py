@@ -21,6 +21,7 @@ TITLES = {
     4: "رسالة إلى أمي",
     5: "100% of my_story!",
     6: 'NOT "quoted" title:x',
+    7: "École à Ñuñoa",
 }
 
 
@@ -55,13 +56,15 @@ def found(database: sqlite3.Connection, tree: Path, words: str) -> list[str]:
     [
         ("บันทึก", 1), ("ฉัน", 1), ("ฉั", 1), ("家庭作业", 2), ("作业", 2), ("我", 2), ("विद्यालय", 3), ("मे", 3),
         ("أمي", 4), ("رس", 4), ("100%", 5), ("0%", 5), ("y_", 5), ("STORY", 5), ("!", 5), ("y story 0%", 5),
-        ('NOT "quoted"', 6), ("title:x", 6), ('"', 6),
+        ("ÉCOLE", 7), ("é", 7), ("ñU", 7), ("ñuñoa école", 7), ('NOT "quoted"', 6), ("title:x", 6), ('"', 6),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("everywhere", [False, True], ids=["of the learner", "of the school"])
 def test_any_script_and_any_sign_finds_its_document(
-    database: sqlite3.Connection, tree: Path, words: str, number: int
+    database: sqlite3.Connection, tree: Path, words: str, number: int, everywhere: bool
 ) -> None:
-    assert found(database, tree, words) == [school.uid(number)]
+    versions = search(database, None if everywhere else [tree.name], words, 100)
+    assert [version.uid for version in versions] == [school.uid(number)]
 
 
 @pytest.mark.parametrize("words", ["", "  ", "\0", "zzz", "z", "story zzz", "100_", "1%0"])
@@ -78,6 +81,7 @@ def test_another_learners_documents_are_not_found(database: sqlite3.Connection) 
 @given(words=st.text())
 def test_no_question_is_an_error(database: sqlite3.Connection, tree: Path, words: str) -> None:
     found(database, tree, words)
+    search(database, None, words, 100)
 
 
 def test_an_older_title_finds_the_document_until_its_last_copy_is_gone(tree: Path) -> None:

@@ -42,15 +42,18 @@ def page(arguments: argparse.Namespace) -> None:
 
 
 def find(arguments: argparse.Namespace) -> None:
-    """Print the documents of one learner that have all the words."""
-    words = " ".join(arguments.words)
+    """Print the documents of one learner, or of the whole school, that have all the words."""
+    asked = [arguments.laptop, *arguments.words] if arguments.everywhere else arguments.words
+    if not asked:
+        raise Refusal("give words to look for behind the laptop, or --everywhere and words")
+    words, whose = " ".join(asked), "anybody" if arguments.everywhere else arguments.laptop
     with closing(catalog.reading(paths.CATALOG)) as database:
-        trees = cli_restore.trees_of(arguments.laptop)
+        trees = None if arguments.everywhere else cli_restore.trees_of(arguments.laptop)
         found = search.search(database, trees, words, FOUND)
         if waiting := catalog.waiting(database, trees):
             print(f"not all is listed yet, see `journalctl -u xs-catalog`: {', '.join(waiting)}", file=sys.stderr)
     if not found:
-        raise Refusal(f"no document of {arguments.laptop} has {words!r} in its title, tags or activity")
+        raise Refusal(f"no document of {whose} has {words!r} in its title, tags or activity")
     for one in found:
         print(f"{one.uid}  {one.tree}  {one.first}  {one.said.title}{'  (deleted)' if one.gone else ''}")
 
@@ -111,7 +114,8 @@ def parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("find", help="find a child's documents by words of their title, tags or activity")
     verb.add_argument("laptop", help="a laptop of the child, or a tree such as SHC12345678.2")
-    verb.add_argument("words", nargs="+")
+    verb.add_argument("words", nargs="*")
+    verb.add_argument("--everywhere", action="store_true", help="of the whole school, where nobody knows whose it was")
     verb.set_defaults(run=find)
 
     verb = verbs.add_parser("check-settings", help="say whether a settings file can be read")

@@ -33,12 +33,18 @@ class Version:
         return self.last if self.gone else self.first
 
 
-# A document that a replaced laptop got back lies in two trees: where it was seen last is how it is now.
+# A document that a replaced laptop got back lies in two trees: where it was seen last is how it is now. Only keys are
+# gone over and sorted; the rest is looked up for the page that is asked for.
 _DOCUMENTS = """
-    SELECT * FROM (
-        SELECT *, row_number() OVER (PARTITION BY uid ORDER BY last DESC, tree) AS place
-        FROM listed WHERE tree IN (SELECT value FROM json_each(?)) AND newest
-    ) WHERE place = 1 AND gone >= ?
+    SELECT tree, uid, first, timestamp, CASE WHEN gone THEN last ELSE first END AS since FROM (
+        SELECT tree, uid, first, last, timestamp, last < coalesce(
+            (SELECT max(stamp) FROM snapshots WHERE snapshots.tree = own.tree), '~') AS gone
+        FROM (
+            SELECT tree, uid, first, last, timestamp,
+                row_number() OVER (PARTITION BY uid ORDER BY last DESC, tree) AS place
+            FROM versions WHERE tree IN (SELECT value FROM json_each(?))
+        ) AS own WHERE place = 1
+    ) WHERE gone >= ?
 """
 
 
@@ -48,9 +54,9 @@ def documents(database: sqlite3.Connection, trees: list[str], start: int, most: 
     With `gone`, only of those that left the Journal. The order is the server's clock: laptops' are often wrong.
     """
     query = f"""
-        {_DOCUMENTS}
-        ORDER BY CASE WHEN gone THEN last ELSE first END DESC, timestamp DESC, uid LIMIT ? OFFSET ?
-    """
+        SELECT listed.* FROM ({_DOCUMENTS} ORDER BY since DESC, timestamp DESC, uid LIMIT ? OFFSET ?) AS page
+        JOIN listed USING (tree, uid, first) ORDER BY page.since DESC, page.timestamp DESC, page.uid
+    """  # noqa: S608  our own text
     return [version_of(row) for row in database.execute(query, (json.dumps(trees), gone, most, start))]
 
 
