@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import resource
 import shutil
+import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -117,3 +119,46 @@ def test_a_night_against_rm_of_linked_copies(disk: Path) -> None:
     print(f"\none night, {TREES} learners of {DOCUMENTS} documents: rotation {ours:.2f} s, ", end="")
     print(f"rm -rf of cp -al {theirs:.2f} s: {theirs / ours:.1f} times less (at least 8)")
     print(f"that is {LEARNERS / TREES * ours:.0f} s and {LEARNERS / TREES * theirs:.0f} s for {LEARNERS} learners")
+
+
+def test_backups_while_a_night_of_removals_goes_on(disk: Path) -> None:
+    """Sessions of a laptop whose eight documents changed, alone and during rotation on a full disk."""
+    here = House(disk / "users", disk, disk / "extrausers", disk / "keys")
+    first = Journal(disk / "journal")
+    first.make(DOCUMENTS // 5)
+    for number in range(TREES):
+        tree = school.make_tree(here.users, f"SHC{number:08}")
+        subprocess.run(["cp", "-a", f"{first.directory}/.", tree / "datastore-current"], check=True)
+        for day in range(30):
+            school.end_run(tree)
+            assert snapshot.take(tree, START + day * DAY, disk / "catalog.db")
+    laptop, busy = Journal(disk / "laptop", seed=9), school.make_tree(here.users, "SHC99999999")
+    laptop.make(DOCUMENTS)
+
+    def session() -> float:
+        laptop.pass_day()
+        start = time.perf_counter()
+        with snapshot.held(busy):
+            source, target = f"{laptop.directory}/", busy / "datastore-current"
+            subprocess.run(["rsync", "-rlt", "--delete", source, target], check=True)
+        return time.perf_counter() - start
+
+    session()  # the first one sends everything
+    alone = statistics.median(session() for _ in range(15))
+    removed: list[int] = []
+
+    def rotate() -> None:
+        outcomes = rotation.rotate(here, Policy(), Space(100.0), START + 31 * DAY, patience=60.0)
+        removed.extend(len(outcome.removed) for outcome in outcomes)
+
+    night, during = threading.Thread(target=rotate), []
+    night.start()
+    while night.is_alive():
+        during.append(session())
+        time.sleep(0.5)
+    night.join()
+    meanwhile = statistics.median(during)
+    print(
+        f"\na session alone {alone * 1e3:.0f} ms, while {sum(removed)} snapshots go {meanwhile * 1e3:.0f} ms ", end=""
+    )
+    print(f"({len(during)} sessions): {meanwhile / alone:.2f} times (at most 1.1)")
