@@ -11,6 +11,7 @@ import pytest
 import xs_rotation
 from running import run
 from schoolserver import allowance, rotation, settings
+from schoolserver.alone import alone
 from schoolserver.house import House
 
 TREE = "SHC12345678"
@@ -126,6 +127,6 @@ def test_on_a_full_disk_more_goes(
 
 
 def test_while_another_rotation_is_under_way_it_says_so(where: House, capsys: pytest.CaptureFixture[str]) -> None:
-    with rotation._alone(where.state):
+    with alone(where.state / rotation.LOCK, "held by the test"):
         assert "another rotation is under way" in run(xs_rotation, capsys, {})["msg"]
         assert run(xs_rotation, capsys, {}, check=True)["removed"] == SECOND_OF_MONTH

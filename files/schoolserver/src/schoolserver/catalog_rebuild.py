@@ -7,17 +7,18 @@ brings them up to date: a page sees all of a tree or what it saw before, and a s
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from schoolserver import catalog, catalog_schema, catalog_tree, datastore, paths
+from schoolserver.alone import alone
 from schoolserver.errors import Refusal
 
+_ANOTHER = "the catalog is being made anew already: see `journalctl -u xs-catalog`"
 Said = Callable[[int, int, str], object]  # is told: how many trees are done, of how many, and the name of the last
 
 
@@ -27,7 +28,7 @@ def rebuild(file: Path, users: Path, said: Said = lambda *_: None) -> list[str]:
     What is interrupted goes on with the next start of xs-catalog. Raise Refusal while it is at work, OSError,
     sqlite3.Error.
     """
-    with _alone(file):
+    with alone(_lock(file), _ANOTHER):
 
         def wait(database: sqlite3.Connection) -> None:
             on_disk = [(tree.name,) for tree in datastore.trees(users)]
@@ -41,7 +42,7 @@ def rebuild(file: Path, users: Path, said: Said = lambda *_: None) -> list[str]:
 
 def list_waiting(file: Path, users: Path, said: Said = lambda *_: None) -> list[str]:
     """List what waits in `file`, after a look whether all of the file is sound; the rest as rebuild()."""
-    with _alone(file):
+    with alone(_lock(file), _ANOTHER):
         catalog.requested(file).unlink(missing_ok=True)  # first: who asks from now on asks for another start
         catalog.change(file, users, lambda _: None, check=True)
         return _list_waiting(file, users, said)
@@ -102,14 +103,8 @@ def _list(file: Path, tree: Path) -> None:
         catalog.change(file, tree.parent, move)
 
 
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    with file.with_name(f"{file.name}.rebuilding").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refusal("the catalog is being made anew already: see `journalctl -u xs-catalog`") from None
-        yield
+def _lock(file: Path) -> Path:
+    return file.with_name(f"{file.name}.rebuilding")
 
 
 if __name__ == "__main__":

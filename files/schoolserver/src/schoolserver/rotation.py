@@ -7,8 +7,6 @@ interrupted anywhere: the plan is made from what is there, so the next one goes 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import subprocess
 import sys
@@ -35,6 +33,7 @@ from schoolserver import (
     settings,
     snapshot,
 )
+from schoolserver.alone import alone
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -46,6 +45,8 @@ from schoolserver.stamps import FORM
 GOING = ".going"  # at the end of a snapshot's name, from the moment on in which it is none any more
 _PATIENCE = 3600.0  # seconds for which the timer's run makes way for backups
 _CLOCK_SECONDS = 10
+LOCK = "rotation.lock"
+_ANOTHER = "another rotation is under way: journalctl -u xs-rotation"
 
 
 class Later(Refusal):
@@ -91,7 +92,7 @@ def rotate(
     wait while laptops back up. Raise Refusal where nothing may be removed now, or another rotation is under way.
     """
     file = where.state / rotation_record.FILE
-    with nullcontext() if dry_run else _alone(where.state):
+    with nullcontext() if dry_run else alone(where.state / LOCK, _ANOTHER):
         before = rotation_record.read(file)
         clock = rotation_clock.looked_at(before.clock, now.timestamp(), uptime())
         if clock.wait and _network_time():
@@ -222,20 +223,6 @@ def _forget(catalog_file: Path, tree: Path, stamp: str) -> None:
         catalog.forget(catalog_file, tree, stamp)
     except (OSError, sqlite3.Error) as error:  # derived: the next update finds the difference
         print(f"{tree.name}: the catalog is late: {error}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Hold the lock of rotation; raise Refusal while another one has it."""
-    lock = os.open(state / "rotation.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refusal("another rotation is under way: journalctl -u xs-rotation") from error
-        yield
-    finally:
-        os.close(lock)
 
 
 def _network_time() -> bool:

@@ -7,17 +7,15 @@ anywhere and goes on the next night; it stays below RATE, and stands back while 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import btrfs, checksums, datastore, decay, house, paths, scrub
+from schoolserver import btrfs, checksums, datastore, decay, house, paths, quiet, scrub
+from schoolserver.alone import alone
 from schoolserver.decay import Passes, Piece
 from schoolserver.errors import Refusal
 from schoolserver.house import House
@@ -37,7 +35,7 @@ def run(where: House, now: datetime, pause: Pause, *, anew: bool = False) -> Pas
     is at it.
     """
     file = where.state / decay.FILE
-    with _alone(where.state / "verify.lock"):
+    with alone(where.state / "verify.lock", "the disk is being verified already: see `journalctl -u xs-verify`"):
         passes = decay.read(file)
         on_btrfs = btrfs.is_btrfs(where.users)
         # Each night: what is recorded later has had more time to decay. For a pass that begins now it is verified.
@@ -74,7 +72,7 @@ def considerate(users: Path) -> Pause:
 
 def is_busy(users: Path) -> bool:
     """Say whether a session, or a snapshot, is under way in a tree of `users`: it holds the tree's lock."""
-    return any(_is_locked(tree / ".state" / "lock") for tree in datastore.trees(users))
+    return any(quiet.in_session(tree) for tree in datastore.trees(users))
 
 
 def main() -> None:
@@ -94,35 +92,6 @@ def _pieces(users: Path, passes: Passes, on_btrfs: bool) -> Iterator[Piece]:
 def _say(piece: Piece) -> None:
     for one in piece.decayed:
         print(f"{one.path or 'the disk'}: decayed: {one.why}", file=sys.stderr, flush=True)
-
-
-def _is_locked(lock: Path) -> bool:
-    try:
-        # The learner owns .state: a link there must not make root open another file, nor a pipe make it wait.
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared, and for a moment: a gate that comes just then tries again.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refusal("the disk is being verified already: see `journalctl -u xs-verify`") from error
-        yield
-    finally:
-        os.close(lock)
 
 
 if __name__ == "__main__":
