@@ -67,6 +67,11 @@ def test_a_damaged_catalog_is_listed_anew_by_itself(host: Host) -> None:
     assert state["Result"] == "success", host.run("journalctl -n 20 -u xs-catalog").stdout
 
 
+def test_a_rotation_that_is_killed_has_the_catalog_looked_at(host: Host) -> None:
+    """It may have been about to write there, and the page's user may not undo that."""
+    assert "xs-catalog.service" in host.service("xs-rotation.service").systemd_properties["OnFailure"]
+
+
 @pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
 def test_a_part_that_is_restarted_again_and_again_runs_and_keeps_its_socket(host: Host, unit: str) -> None:
     host.check_output(f"for n in 1 2 3 4 5 6 7; do systemctl restart {unit}.service || exit 1; done")
