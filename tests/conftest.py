@@ -11,6 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine makes no test fail: speed is measured in benches.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 MAKE = {
     "btrfs": ("mkfs.btrfs", "-q"),

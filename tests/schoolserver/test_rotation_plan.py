@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schoolserver import rotation_clock, rotation_plan, stamps
@@ -240,6 +240,7 @@ class Server:
     clock: Clock | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
     taken: dict[str, datetime] = field(default_factory=dict)  # when each was, in truth
+    named: dict[str, datetime] = field(default_factory=dict)  # the same, as the clock had it
     removed: dict[str, datetime] = field(default_factory=dict)
     ended: list[datetime] = field(default_factory=list)
 
@@ -253,6 +254,7 @@ class Server:
             name = stamps.next_stamp(now, self.snapshots[-1].stamp if self.snapshots else None)
             self.snapshots.append(Snapshot(name, now))
             self.taken[name] = self.true
+            self.named[name] = now
 
     def night(self, policy: Policy = Policy()) -> None:  # noqa: B008  it is frozen
         self.true += DAY
@@ -322,6 +324,7 @@ def test_no_leap_of_the_clock_pushes_snapshots_out_before_a_week_nor_more_than_t
 
 
 @settings(max_examples=20, deadline=None)
+@example(1, 32)  # named within a day of the clock, which is wrong by less than what DESIGN.md calls a leap
 @given(st.integers(1, 3000), st.integers(1, 60))
 def test_what_is_named_while_the_clock_is_behind_goes_not_before_its_time(behind: int, nights: int) -> None:
     server = Server()
@@ -335,7 +338,11 @@ def test_what_is_named_while_the_clock_is_behind_goes_not_before_its_time(behind
     for _ in range(130):
         server.runs()
         server.night()
-    assert all(gone - server.taken[name] > 30 * DAY for name, gone in server.removed.items())
+    for name, gone in server.removed.items():
+        # Where the name agrees with the clock of its time, it is all that there is to go by, right or wrong. They may
+        # differ by a day (taken()), and by so much an age may be off.
+        agrees = stamps.time_of(name) <= server.named[name] + DAY
+        assert gone - (stamps.time_of(name) if agrees else server.taken[name]) > 29 * DAY
 
 
 def test_after_a_leap_and_back_what_is_named_ahead_of_time_is_rotated_by_when_it_was_named() -> None:
