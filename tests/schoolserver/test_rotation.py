@@ -404,12 +404,12 @@ def test_whatever_a_learner_puts_where_the_gate_counts_it_weighs_a_number(on_btr
     ]  # fmt: skip
     for make in makers:
         make()
-        assert rotation_trees.weight(on_btrfs.users / JIM) == 0
+        assert allowance.bytes_of(on_btrfs.users / JIM) == 0
         if usage.is_dir():
             usage.rmdir()
         usage.unlink(missing_ok=True)
     weigh(on_btrfs.users / JIM, 4711)
-    assert rotation_trees.weight(on_btrfs.users / JIM) == 4711
+    assert allowance.bytes_of(on_btrfs.users / JIM) == 4711
 
 
 # The timer, and a person.

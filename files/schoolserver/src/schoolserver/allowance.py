@@ -121,6 +121,18 @@ def read_usage(state: int) -> Usage:
         return Usage(0, 0)
 
 
+def bytes_of(tree: str | os.PathLike[str]) -> int:
+    """Return the bytes that the last session counted for the learner of the tree at `tree`; 0 where none ever did."""
+    try:
+        state = os.open(os.path.join(tree, ".state"), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return 0
+    try:
+        return max(0, read_usage(state).bytes)
+    finally:
+        os.close(state)
+
+
 def write_usage(usage: Usage, state: int) -> None:
     """Leave `usage` in the .state of a tree for the next session; raise OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -157,7 +156,7 @@ def _holders(where: House, rows: Iterable[Row], pinned: Mapping[str, Pins]) -> l
     for row in rows:
         trees.setdefault(row.learner, []).append(row)
     # Each session counts all trees of its learner, so the largest count is the learner's.
-    sizes = {learner: max(_usage(where.users / row.tree) for row in own) for learner, own in trees.items()}
+    sizes = {learner: max(allowance.bytes_of(where.users / row.tree) for row in own) for learner, own in trees.items()}
     return [
         Holder(
             learner,
@@ -168,14 +167,3 @@ def _holders(where: House, rows: Iterable[Row], pinned: Mapping[str, Pins]) -> l
         )
         for learner in sorted(sizes, key=lambda learner: (-sizes[learner], learner))[:_HOLDERS]
     ]
-
-
-def _usage(tree: Path) -> int:
-    try:
-        state = os.open(tree / ".state", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return 0
-    try:
-        return allowance.read_usage(state).bytes
-    finally:
-        os.close(state)

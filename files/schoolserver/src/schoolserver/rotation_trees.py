@@ -6,12 +6,11 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import accounts, datastore, pins, rotation_plan
+from schoolserver import accounts, allowance, datastore, pins, rotation_plan
 from schoolserver.engines import DATASTORE, KINDS, Kind
 from schoolserver.errors import Refusal
 from schoolserver.learners import Learners
@@ -97,19 +96,9 @@ def thinned(users: Path, trees: Collection[str], pressure: float) -> dict[str, f
     weights: dict[str, int] = {}
     for tree in trees:
         # Each of a learner's trees has the count of all of them, of the session that ended in it last.
-        weights[learner[tree]] = max(weights.get(learner[tree], 0), weight(users / tree))
+        weights[learner[tree]] = max(weights.get(learner[tree], 0), allowance.bytes_of(users / tree))
     shares = rotation_plan.shares(weights, pressure)
     return {tree: shares[learner[tree]] for tree in trees}
-
-
-def weight(tree: Path) -> int:
-    """Return the bytes that the gate counted for the learner of the tree at `tree`; 0 where it never did."""
-    with suppress(OSError, ValueError, IndexError):
-        # The learner's own file: no link is followed out of it, no pipe waited for.
-        descriptor = os.open(tree / ".state" / "usage", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            return max(0, int(file.read(100).split()[1]))
-    return 0
 
 
 def _is_of(kind: Kind, name: str) -> bool:
