@@ -20,7 +20,7 @@ setup: $(READY) ## Install what is missing: Debian packages, .venv with locked v
 	@echo "setup: all there"
 
 controller: $(CONTROLLER) ## Install only what deploying a school from this machine takes
-	@files/schoolserver/build-package >/dev/null
+	@files/build-package schoolserver >/dev/null
 	@echo "controller: ready; go on with: . .venv/bin/activate"
 
 $(READY): requirements.lock molecule/shared/machine.packages $(SETUP)
@@ -54,8 +54,9 @@ soak: $(READY) ## What must hold for hours
 bench: $(READY) ## What it costs: time, disk, memory
 	@$(LAB) bench
 
-package: $(CONTROLLER) ## Build our Debian package into build/
-	@files/schoolserver/build-package
+package: $(CONTROLLER) ## Build our Debian packages into build/
+	@files/build-package schoolserver
+	@files/build-package xo-client
 
 format: $(READY) ## Put the Python code into shape
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format

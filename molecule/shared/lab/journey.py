@@ -44,7 +44,7 @@ def run(report: Report, lab: str) -> bool:
 
 def package(report: Report) -> bool:
     """Build our Debian package as a step of `report`; return whether that went well."""
-    return report.run("package", places.PROJECT / "files" / "schoolserver" / "build-package")
+    return report.run("package", places.PROJECT / "files" / "build-package", "schoolserver")
 
 
 def close(lab: str, at: dict[str, str]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Debian package is built once for the same sources, whatever tools left between them."""
+"""Each Debian package is built once for the same sources, whatever tools left between them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "files" / "schoolserver"
+FILES = Path(__file__).parents[2] / "files"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     if shutil.which("dpkg-buildpackage") is None:
         pytest.skip("dpkg-buildpackage is not installed")
-    return shutil.copytree(SOURCE, tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    return shutil.copytree(FILES, tmp_path / "files", ignore=shutil.ignore_patterns("__pycache__")) / "schoolserver"
 
 
 def build(source: Path, output: Path) -> Path:
-    command = [str(source / "build-package"), str(output)]
+    command = [str(source.parent / "build-package"), source.name, str(output)]
     return Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
 
 
@@ -51,9 +51,18 @@ def test_what_tools_leave_is_no_new_version_and_superseded_packages_go(source: P
 
 
 def test_a_changed_source_is_a_new_version(source: Path, tmp_path: Path) -> None:
-    script = (source / "build-package").read_text()
-    (source / "build-package").write_text(script.replace('if [ ! -e "$package" ]', "if false"))  # names it only
+    script = (source.parent / "build-package").read_text()
+    (source.parent / "build-package").write_text(script.replace('if [ ! -e "$package" ]', "if false"))  # names it only
     before = build(source, tmp_path)
     with (source / "src" / "schoolserver" / "names.py").open("a") as module:
         module.write("# more\n")
     assert build(source, tmp_path) != before
+
+
+def test_the_laptops_package_is_the_same_bytes_each_time(source: Path, tmp_path: Path) -> None:
+    client = source.parent / "xo-client"
+    first, second = (build(client, tmp_path / name) for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+    listed = contents(first)
+    for file in ("/usr/bin/xo-backup", "/usr/bin/xo-restore", "/usr/lib/systemd/user/xo-backup.timer"):
+        assert f".{file}\n" in listed

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One backup run: what the timer, the network and a child start.
+
+Ask before sending, send only what is whole, say why not. All waiting is by the monotonic clock and all days are the
+server's, because a laptop's own clock may say 1970.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from xo_client import conditions, journal, laptop, offer, registration, rsync, server, sugar, words
+from xo_client.errors import Trouble
+from xo_client.registration import Registered
+from xo_client.state import State
+
+LAST, OUTCOME, OFFER, TOLD = "last", "outcome", "offer", "told"  # records in State
+# The old client's flag under both names that are about; whoever removes one asks for a backup today.
+FLAGS = ("ds-backup-done", "ds_backup-done")
+_PASSES = 3  # over a Journal in which Sugar writes; each leaves a snapshot on the server
+_BREATH = 3.0  # seconds between two of them
+_COMPLETION = "/var/lib/ds-backup/completion/"
+
+
+class Sent(NamedTuple):
+    """What is told while a backup is under way."""
+
+    documents: int
+    of_documents: int
+    bytes: int
+    of_bytes: int
+
+
+Tell = Callable[[Sent], None]
+
+
+def check(state: State) -> tuple[str, datetime]:
+    """Return the server's name and time if a backup may start as far as this laptop knows; raise Trouble."""
+    reason = conditions.why_not(laptop.facts(state.profile))
+    if reason:
+        raise Trouble(reason)
+    host = registration.host(state)
+    return host, server.time_now(host)
+
+
+def is_done(state: State, now: datetime) -> bool:
+    """Say whether today's backup is done; `now` is the server's time."""
+    return conditions.is_done(state.read(LAST), now, flag=all((state.profile / name).exists() for name in FLAGS))
+
+
+def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> None:
+    """Register if need be, ask, offer a restore where one is due, send, and write down that it is done; raise Trouble.
+
+    `anyway`: the child knows that the server has more than the Journal, and does not want it back first.
+    """
+    with state.alone():
+        host, now = check(state)
+        at = registration.registered(state) or registration.register(state, asked=False)
+        answer = server.may_i(host, at.login)
+        if answer.status == 403 and answer.reason != "retired":
+            # The server was made anew, or forgot us: with the same key it is the same laptop, so say so once more.
+            at = registration.register(state, asked=False)
+            answer = server.may_i(host, at.login)
+        refused = server.refusal(answer)
+        if refused:
+            raise refused
+        remote = rsync.Remote(server.ssh(state, at))
+        _offer_first(state, at, now, anyway=anyway)
+        _send_journal(remote, sugar.datastore(state.profile), tell, cancel)
+        _send_documents(remote, cancel)
+        _end_run(remote, at)
+        state.write(LAST, conditions.mark(now))
+        for name in FLAGS:
+            (state.profile / name).touch()
+
+
+def _offer_first(state: State, at: Registered, now: datetime, *, anyway: bool) -> None:
+    """Raise Trouble (offer) where the server has much that the Journal lacks, and nobody has answered yet."""
+    found = sum(1 for _ in journal.uids(sugar.datastore(state.profile)))
+    due = None if anyway else offer.is_due(server.ask(state, at, "history"), found)
+    if due is None:
+        state.forget(OFFER)
+        return
+    record = {**state.read(OFFER), "documents": due.documents, "day": due.day}
+    record = conditions.offers(record, conditions.day(now))
+    state.write(OFFER, record)
+    if conditions.is_patient(record):
+        raise Trouble(
+            "offer",
+            f"The school server has {due.documents} documents of yours from {due.day}, and this laptop has {found}. "
+            "Get them back first: Settings, Backup. If you do not want them, choose to back up now.",
+        )
+
+
+def _send_journal(remote: rsync.Remote, datastore: Path, tell: Tell, cancel: threading.Event) -> None:
+    """Send the Journal until each document in it stood still while it was sent; raise Trouble.
+
+    What Sugar is writing at that moment is left out; it goes whole with the next pass, or the next run.
+    """
+    for attempt in range(_PASSES):
+        if attempt:
+            time.sleep(_BREATH)
+        before = journal.entries(datastore)
+        flux = journal.in_flux(before, time.time())
+        whole = sum(one.bytes for uid, one in before.items() if uid not in flux)
+        number = len(before) - len(flux)
+
+        def progress(sent: int, whole: int = whole, number: int = number) -> None:
+            tell(Sent(min(number, number * sent // max(whole, 1)), number, min(sent, whole), whole))
+
+        tell(Sent(0, number, 0, whole))
+        rsync.push(remote, datastore, "datastore-current", rules=_rules(flux), cancel=cancel, progress=progress)
+        after = journal.entries(datastore)
+        if not flux and not any(uid in after and after[uid] != one for uid, one in before.items()):
+            tell(Sent(number, number, whole, whole))
+            return
+    if any(uid in after and after[uid] != one for uid, one in before.items() if uid not in flux):
+        raise Trouble("moving")
+
+
+def _rules(flux: set[str]) -> list[str]:
+    """Return rsync's filter rules: no caches, and nothing half written."""
+    return [f"- /{name}" for name in journal.CACHES] + [f"- /{uid[:2]}/{uid}/" for uid in sorted(flux)]
+
+
+def _send_documents(remote: rsync.Remote, cancel: threading.Event) -> None:
+    """Send the folder of plain files too, where there is one with anything in it."""
+    folder = _documents()
+    if folder and any(folder.iterdir()):
+        rsync.push(remote, folder, "documents", cancel=cancel)
+
+
+def _documents() -> Path | None:
+    try:
+        ended = subprocess.run(["xdg-user-dir", "DOCUMENTS"], stdout=subprocess.PIPE, check=False, timeout=10)
+        folder = Path(ended.stdout.decode("utf-8", "surrogateescape").strip() or "/")
+    except (OSError, subprocess.TimeoutExpired):
+        folder = Path.home() / "Documents"
+    # Without a folder of its own xdg-user-dir names the home directory: that is not for the server.
+    return folder if folder.is_dir() and folder.parent != folder and folder != Path.home() else None
+
+
+def _end_run(remote: rsync.Remote, at: Registered) -> None:
+    """Say that the run is over, as old clients do: the server then gives the place to another laptop at once."""
+    try:
+        with tempfile.NamedTemporaryFile() as flag:
+            rsync.hand_over(remote, Path(flag.name), _COMPLETION + at.login)
+    except Trouble:  # the place is free after a while in any case
+        return
+
+
+def note(state: State, trouble: Trouble | None) -> None:
+    """Write down how a run ended, for `xo-backup status`, and tell the child where only a person can go on."""
+    reason = trouble.reason if trouble else "done"
+    message = trouble.message if trouble else words.SENTENCES["done"]
+    try:
+        state.write(OUTCOME, {"reason": reason, "message": message})
+        told = state.read(TOLD)
+        # Once for each thing, and again only after something else was so in between.
+        if reason in words.FOR_A_PERSON and told.get("message") != message:
+            sugar.notify("School server", message)
+            state.write(TOLD, {"message": message})
+        elif reason == "done":
+            state.forget(TOLD)
+    except Trouble:  # no profile, or its disk is full: the log has it
+        return
+
+
+def status(state: State) -> dict[str, Any]:
+    """Return what is known without asking the server: the last success, the last outcome, who this laptop is."""
+    at = registration.registered(state)
+    return {
+        "protocol": 1,
+        "login": at.login if at else None,
+        "host": registration.host(state),
+        "last": state.read(LAST).get("at"),
+        "outcome": state.read(OUTCOME) or None,
+        "offer": state.read(OFFER) or None,
+    }

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`xo-backup`: run (the timer), now, status, why-not, register."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import threading
+from typing import Any
+
+from xo_client import __version__, backoff, backup, conditions, registration, server, sugar, words
+from xo_client.errors import Trouble
+from xo_client.progress import CANCELLED, DONE, NOT_DONE, Printer, Step, printer
+from xo_client.state import State
+
+_RETRIED = frozenset({"busy", "full", "network", "moving"})  # within one run; all else waits for the next
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the words say and return the exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    cancel = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: cancel.set())
+    state = State(sugar.profile())
+    try:
+        return int(chosen.act(state, chosen, cancel))
+    except Trouble as trouble:
+        print(trouble.message, file=sys.stderr)
+        return CANCELLED if trouble.reason == "cancelled" else NOT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xo-backup", description="Back this laptop's Journal up on the school server."
+    )
+    parser.add_argument("--version", action="version", version=f"xo-backup {__version__}")
+    acts = parser.add_subparsers(dest="verb", required=True)
+
+    def verb(name: str, act: Any, text: str) -> argparse.ArgumentParser:
+        made = acts.add_parser(name, help=text, description=text)
+        made.set_defaults(act=act)
+        return made
+
+    verb("run", _run, "what the timer starts: once a day, when the school server is there")
+    now = verb("now", _now, "back up now")
+    now.add_argument("--anyway", action="store_true", help="even where the server has more than this Journal")
+    now.add_argument("--progress", choices=["bar", "json", "none"], default="bar")
+    for name, act, text in (
+        ("status", _status, "when the last backup was, and what stands in the way"),
+        ("why-not", _why_not, "why no backup is running now, and what to do"),
+        ("register", _register, "register with the school server, as Sugar's menu does"),
+    ):
+        verb(name, act, text).add_argument("--json", action="store_true")
+    return parser
+
+
+def _run(state: State, _chosen: argparse.Namespace, cancel: threading.Event) -> int:
+    """Wait for the turn of this laptop, back up, and come back as often as is polite."""
+    try:
+        _, now = backup.check(state)
+    except Trouble as trouble:
+        return _say(state, trouble)
+    if backup.is_done(state, now):
+        return DONE
+    if cancel.wait(backoff.spread(random.uniform)):
+        return CANCELLED
+    for attempt in range(1, backoff.ATTEMPTS + 1):
+        stopped = _attempt(state, cancel)
+        if stopped is None:
+            return DONE
+        if stopped.reason not in _RETRIED:
+            return _say(state, stopped)
+        seconds = backoff.wait(attempt, random.uniform, stopped.retry_after)
+        if seconds is None:
+            print(f"gave up for today after {attempt} attempts")
+            return _say(state, stopped)
+        print(f"{stopped.message} (attempt {attempt}; again in {seconds:.0f} s)", flush=True)
+        if cancel.wait(seconds):
+            return CANCELLED
+    return DONE
+
+
+def _attempt(state: State, cancel: threading.Event) -> Trouble | None:
+    """Back up if today's is not done; return what stopped it."""
+    try:
+        _, now = backup.check(state)
+        if not backup.is_done(state, now):
+            backup.once(state, anyway=False, tell=lambda _sent: None, cancel=cancel)
+            backup.note(state, None)
+            print("backed up")
+    except Trouble as trouble:
+        return trouble
+    return None
+
+
+def _say(state: State, trouble: Trouble) -> int:
+    """Write `trouble` down and into the log. It is no failure of the unit: systemd has nothing to mend here."""
+    if trouble.reason != "profile":
+        backup.note(state, trouble)
+    print(trouble.message)
+    return DONE
+
+
+def _now(state: State, chosen: argparse.Namespace, cancel: threading.Event) -> int:
+    tell: Printer = printer(chosen.progress)
+
+    def step(sent: backup.Sent) -> None:
+        tell.step(Step("send", *sent))
+
+    try:
+        backup.once(state, anyway=chosen.anyway, tell=step, cancel=cancel)
+    except Trouble as trouble:
+        backup.note(state, trouble)
+        return tell.failed(trouble)
+    backup.note(state, None)
+    return tell.done("done", "Your Journal is on the school server now.")
+
+
+def _register(state: State, chosen: argparse.Namespace, _cancel: threading.Event) -> int:
+    try:
+        at = registration.register(state, asked=True)
+    except Trouble as trouble:
+        if not chosen.json:
+            raise
+        print(json.dumps({"ok": False, "reason": trouble.reason, "message": trouble.message}))
+        return NOT_DONE
+    text = f"This laptop is registered with the school server as {at.login}."
+    print(json.dumps({"ok": True, "login": at.login, "message": text}) if chosen.json else text)
+    return DONE
+
+
+def _why_not(state: State, chosen: argparse.Namespace, _cancel: threading.Event) -> int:
+    reason, message = why_not(state)
+    print(json.dumps({"reason": reason, "message": message}) if chosen.json else message)
+    return DONE
+
+
+def why_not(state: State) -> tuple[str, str]:
+    """Return the reason why no backup starts at this moment, and its sentence; takes no place on the server."""
+    try:
+        _, now = backup.check(state)
+        with state.alone():
+            pass
+        if backup.is_done(state, now):
+            raise Trouble("done")
+        at = registration.registered(state)
+        if at is None:
+            return _before(state, "due")
+        answer = server.ask(state, at, "status")
+        if _disk(answer).get("full"):
+            raise Trouble("full")
+        if conditions.is_patient(state.read(backup.OFFER)) and state.read(backup.OFFER):
+            raise Trouble("offer")
+        return _before(state, "due")
+    except Trouble as trouble:
+        return trouble.reason, trouble.message
+
+
+def _before(state: State, otherwise: str) -> tuple[str, str]:
+    """Return how the last run ended where that still stands in the way, else `otherwise`."""
+    outcome = state.read(backup.OUTCOME)
+    if outcome.get("reason") in words.FOR_A_PERSON | {"busy", "partly", "moving", "trouble"}:
+        return str(outcome["reason"]), str(outcome.get("message", ""))
+    return otherwise, words.SENTENCES[otherwise]
+
+
+def _disk(answer: dict[str, Any]) -> dict[str, Any]:
+    disk = answer.get("disk")
+    return disk if isinstance(disk, dict) else {}
+
+
+def _status(state: State, chosen: argparse.Namespace, _cancel: threading.Event) -> int:
+    known = backup.status(state)
+    reason, message = why_not(state)
+    approval = None
+    at = registration.registered(state)
+    if at and reason != "away":
+        try:
+            approval = server.ask(state, at, "status").get("approval")
+        except Trouble:
+            approval = None
+    if chosen.json:
+        print(json.dumps({**known, "reason": reason, "message": message, "approval": approval, "version": __version__}))
+        return DONE
+    last = known["last"]
+    print(f"Last backup: {last.replace('T', ' ').replace('Z', ' (UTC)')}" if last else "No backup yet.")
+    if at:
+        print(f"This laptop is {at.login} on {at.host}.")
+    print(message)
+    if approval == "pending" and reason != "pending":
+        print(words.SENTENCES["pending"])
+    if known["offer"] and reason != "offer":
+        print(words.SENTENCES["offer"])
+    return DONE

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a restore is offered before a backup: after a reflash the Journal is empty and the server's is full. Pure.
+
+The server pins what the empty Journal would push aside (DESIGN.md, "The newest is not the best"), so nothing is lost
+either way; but the child should have the documents on the laptop, and know it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+LEAST = 10  # documents, and
+SHARE = 0.5  # more than this share of them: the server's own measure of a bulk loss
+
+
+class Best(NamedTuple):
+    """The best that the server keeps of this learner."""
+
+    tree: str
+    stamp: str
+    documents: int | None  # None: the server did not say
+
+    @property
+    def day(self) -> str:
+        """The day of the snapshot, UTC."""
+        return self.stamp[:10]
+
+
+def best(history: dict[str, Any]) -> list[Best]:
+    """Return the best snapshot of each tree in the server's answer to `xs history`, the laptop's own tree first."""
+    found = []
+    for tree in _dicts(history.get("trees")):
+        stamp, name = tree.get("best"), tree.get("tree")
+        if not (isinstance(stamp, str) and isinstance(name, str)):
+            continue
+        counts = [one.get("documents") for one in _dicts(tree.get("snapshots")) if one.get("stamp") == stamp]
+        found.append(Best(name, stamp, next((count for count in counts if isinstance(count, int)), None)))
+    return found
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def is_due(history: dict[str, Any], documents: int) -> Best | None:
+    """Return what to offer to a child whose Journal holds so many `documents`; None: back up."""
+    candidates = [one for one in best(history) if one.documents is not None]
+    if not candidates:
+        return None
+    most = max(candidates, key=lambda one: one.documents or 0)
+    there = most.documents or 0
+    return most if there >= LEAST and documents < there * SHARE else None

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Register this laptop with the school server: the call that Sugar makes (PROTOCOL.md section 2), with a key of today.
+
+What Sugar keeps of a registration is kept in the same settings, so its menu reads "Register again" afterwards and its
+collaboration finds the server. Who registers, the menu or the timer, makes no difference.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xo_client import browse_cookie, serials, sugar
+from xo_client.errors import Trouble
+from xo_client.state import State
+
+HOST = "schoolserver"  # the name of every school server in its own network (PROTOCOL.md section 1)
+PORT = 8080
+RECORD = "registered"
+_SECONDS = 30.0  # Sugar waits 8; a server under load may take longer, and nobody looks at this
+_LONGEST = 200  # characters of the server's words that are shown
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?", re.ASCII)
+
+
+class Registered(NamedTuple):
+    """Where this laptop's backups go."""
+
+    login: str
+    host: str
+
+
+def registered(state: State) -> Registered | None:
+    """Return where this laptop is registered with the client's own key; None where it is not."""
+    record = state.read(RECORD)
+    login, host = str(record.get("login", "")), str(record.get("host", ""))
+    return Registered(login, host) if _LOGIN.fullmatch(login) and _HOST.fullmatch(host) and state.key.exists() else None
+
+
+def host(state: State) -> str:
+    """Return the name of the school server that this laptop means."""
+    known = registered(state)
+    return known.host if known else sugar.host_in(sugar.setting("backup-url")) or HOST
+
+
+def register(state: State, *, asked: bool) -> Registered:
+    """Register and return where backups go; raise Trouble.
+
+    `asked` says that a person chose Register: only a person may turn to another server than the one known so far.
+    """
+    target = host(state)
+    serial = _serial(state)
+    _make_key(state)
+    answer = _call(target, serial, sugar.nick(), str(uuid.uuid5(uuid.NAMESPACE_DNS, serial)), _public_key(state))
+    if answer.get("success") != "OK":
+        words = " ".join(str(answer.get("error", "")).split())[:_LONGEST]
+        raise Trouble("refused", f"The school server said: {words}" if words else "")
+    url = str(answer.get("backupurl", ""))
+    made = Registered(sugar.login_in(url), sugar.host_in(url))
+    if not (_LOGIN.fullmatch(made.login) and _HOST.fullmatch(made.host)):
+        raise Trouble("refused")
+    if asked:
+        state.known_hosts.unlink(missing_ok=True)
+    state.write(RECORD, {"login": made.login, "host": made.host, "serial": serial})
+    sugar.set_setting("jabber-server", str(answer.get("jabberserver", "")), sugar.COLLABORATION)
+    sugar.set_setting("backup-url", url)
+    browse_cookie.bake(state.profile, _public_key(state))
+    return made
+
+
+def _serial(state: State) -> str:
+    """Return the serial to register with: what this laptop was called before goes on, so that a teacher knows it."""
+    before = str(state.read(RECORD).get("serial", "")) or _sugars_own(state.profile)
+    serial = before or serials.this_machine()
+    if not serials.XO.fullmatch(serial):
+        raise Trouble(
+            "refused", "This laptop has no serial. Please tell your teacher: /etc/xo-client/serial can name one."
+        )
+    return serial
+
+
+def _sugars_own(profile: Path) -> str:
+    """Return the serial under which Sugar itself registered, "" where it did not: it made that up, and kept it."""
+    if not sugar.setting("backup-url"):
+        return ""
+    try:
+        serial = (profile / "identifiers" / "sn").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+    return serial if serials.XO.fullmatch(serial) and serial != serials.NOBODY else ""
+
+
+def _make_key(state: State) -> None:
+    """Make the key if there is none, whole or not at all; raise Trouble (disk)."""
+    state.make()
+    if state.key.exists() and state.key.with_suffix(".pub").exists():
+        return
+    try:
+        with tempfile.TemporaryDirectory(dir=str(state.top)) as folder:
+            made = Path(folder) / state.key.name
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(made)],
+                stdin=subprocess.DEVNULL,
+                check=True,
+            )
+            shutil.move(str(made.with_suffix(".pub")), str(state.key.with_suffix(".pub")))
+            made.replace(state.key)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Trouble("disk") from error
+
+
+def _public_key(state: State) -> str:
+    """Return the public key as every server takes it: its base64 body alone."""
+    return state.key.with_suffix(".pub").read_text(encoding="ascii").split()[1]
+
+
+class _Transport(xmlrpc.client.Transport):
+    """HTTP that gives up."""
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(host, timeout=_SECONDS)
+
+
+def _call(target: str, *arguments: str) -> dict[str, Any]:
+    server = xmlrpc.client.ServerProxy(f"http://{target}:{PORT}/", _Transport())
+    try:
+        answer = server.register(*arguments)
+    except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+        raise Trouble("away") from error
+    except (xmlrpc.client.Error, ValueError, SyntaxError) as error:  # a fault, or no XML: it is not our server
+        raise Trouble("trouble") from error
+    return answer if isinstance(answer, dict) else {}

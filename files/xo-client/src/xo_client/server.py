@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client asks the school server: may I, over HTTP, and what it keeps, over ssh (PROTOCOL.md sections 3, 9)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from xo_client import __version__
+from xo_client.errors import Trouble
+from xo_client.registration import Registered
+from xo_client.state import State
+
+_VERSION = "1"  # of the permission protocol
+_HTTP_SECONDS = 15.0
+_SSH_SECONDS = 60.0
+_LONGEST = 4_000_000  # bytes of an answer: twenty trees with a thousand snapshots have less
+_WORD = re.compile(r"[a-z]{1,20}", re.ASCII)
+_FAR = 7 * 24 * 3600  # seconds; no server means longer
+
+
+class Permission(NamedTuple):
+    """What the server says to a laptop that asks whether it may start."""
+
+    status: int  # HTTP's
+    reason: str  # one word, "" with a yes and from an old server
+    retry_after: int | None  # seconds
+
+
+def time_now(host: str) -> datetime:
+    """Return the school server's time (UTC); raise Trouble (away) where there is no school server of that name.
+
+    It asks for what the server does not have and lists, with its versions: that takes no place from anybody.
+    """
+    status, headers, body = _get(host, "/backup/")
+    if status != 404 or _VERSION not in body.split():
+        raise Trouble("away")
+    try:
+        when = parsedate_to_datetime(headers.get("Date", ""))
+        return when.astimezone(timezone.utc)
+    except (TypeError, ValueError):
+        raise Trouble("away") from None
+
+
+def may_i(host: str, serial: str) -> Permission:
+    """Ask for a place, and return the answer; raise Trouble (away) where nobody answers."""
+    status, headers, _ = _get(host, f"/backup/{_VERSION}/available/{serial}")
+    word, seconds = headers.get("X-XS-Reason", ""), headers.get("Retry-After", "")
+    wait = min(int(seconds), _FAR) if re.fullmatch("[0-9]{1,9}", seconds, re.ASCII) else None
+    return Permission(status, word if _WORD.fullmatch(word) else "", wait)
+
+
+def refusal(answer: Permission) -> Trouble | None:
+    """Return what stops a backup after this answer; None: go now."""
+    if answer.status == 200:
+        return None
+    if answer.status == 503:
+        reason = answer.reason if answer.reason in ("full", "trouble") else "busy"
+        return Trouble(reason, retry_after=answer.retry_after)
+    if answer.status == 403:
+        return Trouble(answer.reason if answer.reason in ("retired", "unknown") else "unknown")
+    return Trouble("trouble")
+
+
+def _get(host: str, path: str) -> tuple[int, Any, str]:
+    connection = http.client.HTTPConnection(host, 80, timeout=_HTTP_SECONDS)
+    try:
+        connection.request("GET", path, headers={"User-Agent": f"xo-client/{__version__}"})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read(1000).decode("ascii", "replace")
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host that is no host
+        raise Trouble("away") from error
+    finally:
+        connection.close()
+
+
+def ssh(state: State, at: Registered) -> list[str]:
+    """Return the ssh command that logs in at the server, without what it shall run.
+
+    The server's key is learnt at the first login after a registration and then asked for at each: else any network with
+    a machine called schoolserver would be sent all that a child has.
+    """
+    options = {
+        "BatchMode": "yes",
+        "PasswordAuthentication": "no",
+        "IdentitiesOnly": "yes",
+        "IdentityFile": str(state.key),
+        "UserKnownHostsFile": str(state.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": "xs-school-server",
+        "StrictHostKeyChecking": "accept-new",
+        "ConnectTimeout": "20",
+        "ServerAliveInterval": "30",
+        "ServerAliveCountMax": "4",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "ClearAllForwardings": "yes",
+        "LogLevel": "ERROR",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "/dev/null", *words, "-l", at.login, at.host]
+
+
+def ask(state: State, at: Registered, verb: str) -> dict[str, Any]:
+    """Return the server's answer to `xs <verb>`; raise Trouble."""
+    try:
+        ended = subprocess.run(
+            [*ssh(state, at), f"xs {verb}"], stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_SSH_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Trouble("network") from None
+    except OSError as error:
+        raise Trouble("disk") from error
+    if ended.returncode:
+        raise said(ended.stderr.decode("utf-8", "replace"))
+    try:
+        answer = json.loads(ended.stdout[:_LONGEST].decode("utf-8"))
+    except ValueError:
+        raise Trouble("trouble") from None
+    if not isinstance(answer, dict) or answer.get("protocol") != 1:
+        raise Trouble("trouble")
+    return answer
+
+
+_SENTENCE = re.compile(r"^xs: (?P<words>.{1,300})$", re.MULTILINE)
+_SECONDS = re.compile(r"try again in (?P<seconds>[0-9]{1,6}) s", re.ASCII)
+
+
+def said(err: str) -> Trouble:
+    """Return the trouble behind an ssh or rsync session that failed and said `err`.
+
+    The gate's own words begin with "xs: "; everything else is ssh's and rsync's, for the log.
+    """
+    words = _SENTENCE.search(err)
+    if words:
+        return _gates_words(words["words"])
+    if "Host key verification failed" in err or "HOST IDENTIFICATION HAS CHANGED" in err.upper():
+        return Trouble("stranger")
+    if "Permission denied" in err:
+        return Trouble("unknown")
+    return Trouble("network")
+
+
+def _gates_words(words: str) -> Trouble:
+    sentence = words[0].upper() + words[1:] + "."
+    wait = _SECONDS.search(words)
+    if "is busy" in words or "still open" in words:
+        return Trouble("busy", retry_after=int(wait["seconds"]) if wait else None)
+    if "is full" in words or "from this laptop" in words:
+        return Trouble("full", sentence)
+    if "does not know this laptop" in words:
+        return Trouble("unknown")
+    if "has no" in words:
+        return Trouble("nothing")
+    return Trouble("trouble", sentence)
