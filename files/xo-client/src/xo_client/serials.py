@@ -19,7 +19,7 @@ NOBODY = "SHF00000000"  # what Sugar says where it finds nothing
 # What makers leave in the field where a serial should stand; these machines are told apart by something else.
 _PLACEHOLDERS = re.compile(
     r"(to be filled|default|not (specified|applicable|available)|n/?a$|none$|unknown|system serial|serial ?number"
-    r"|o\.?e\.?m|invalid|empty|x+$|0*123456789|(.)\3*$)",
+    r"|o\.?e\.?m|invalid|empty|x+$|0*1234567890?$|(.)\3*$)",
     re.IGNORECASE,
 )
 
