@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client registers as Sugar does, and keeps what Sugar keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
+
+import pytest
+
+from xo_client import registration, serials, sugar
+from xo_client.errors import Trouble
+from xo_client.state import State
+
+
+class AnyPath(SimpleXMLRPCRequestHandler):
+    rpc_paths = ("/", "/RPC2")
+
+
+class School:
+    """A registration service that says what a test wants it to say."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.answer: dict[str, Any] = {
+            "success": "OK", "jabberserver": "schoolserver", "backupurl": "XOL00000012@127.0.0.1:backup"
+        }  # fmt: skip
+        self.server = SimpleXMLRPCServer(("127.0.0.1", 0), AnyPath, logRequests=False, allow_none=True)
+        self.server.register_function(self.register)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def register(self, *words: str) -> dict[str, Any]:
+        self.asked.append(words)
+        return self.answer
+
+
+@pytest.fixture
+def school(monkeypatch: pytest.MonkeyPatch) -> Iterator[School]:
+    made = School()
+    monkeypatch.setattr(registration, "PORT", made.server.server_address[1])
+    monkeypatch.setattr(registration, "HOST", "127.0.0.1")
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Sugar's settings, which need a session of Sugar's; the scenario `laptop` has a real one."""
+    kept = {"nick": "Jim", "color": "#FF2B34,#005FE4", "backup-url": "", "jabber-server": ""}
+    monkeypatch.setattr(sugar, "setting", lambda key, schema="": kept[key])
+    monkeypatch.setattr(sugar, "set_setting", lambda key, value, schema="": kept.update({key: value}))
+    return kept
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    monkeypatch.setattr(serials, "this_machine", lambda: "XOL00000012")
+    return State(tmp_path)
+
+
+def test_it_registers_with_a_key_of_its_own_and_tells_sugar(
+    school: School, settings: dict[str, str], state: State
+) -> None:
+    at = registration.register(state, asked=True)
+    [(serial, nick, uuid, pubkey)] = school.asked
+    assert (serial, nick) == ("XOL00000012", "Jim")
+    assert pubkey.startswith("AAAAC3NzaC1lZDI1NTE5")
+    assert uuid != "00000000-0000-0000-0000-000000000000"
+    assert (at.login, at.host) == ("XOL00000012", "127.0.0.1")
+    assert registration.registered(state) == at
+    assert settings["backup-url"] == "XOL00000012@127.0.0.1:backup"
+    assert settings["jabber-server"] == "schoolserver"
+    assert state.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_again_it_is_the_same_laptop(school: School, settings: dict[str, str], state: State) -> None:
+    registration.register(state, asked=True)
+    registration.register(state, asked=False)
+    assert school.asked[0] == school.asked[1]
+
+
+def test_a_laptop_that_sugar_registered_keeps_that_serial(
+    school: School, settings: dict[str, str], state: State, tmp_path: Path
+) -> None:
+    settings["backup-url"] = "ABC12345678@127.0.0.1:backup"
+    (tmp_path / "identifiers").mkdir()
+    (tmp_path / "identifiers" / "sn").write_text("ABC12345678")
+    registration.register(state, asked=False)
+    assert school.asked[0][0] == "ABC12345678"
+
+
+def test_the_serial_of_nobody_is_not_kept(
+    school: School, settings: dict[str, str], state: State, tmp_path: Path
+) -> None:
+    settings["backup-url"] = "SHF00000000@127.0.0.1:backup"
+    (tmp_path / "identifiers").mkdir()
+    (tmp_path / "identifiers" / "sn").write_text(serials.NOBODY)
+    registration.register(state, asked=False)
+    assert school.asked[0][0] == "XOL00000012"
+
+
+def test_a_refusal_is_told_in_the_servers_words(school: School, settings: dict[str, str], state: State) -> None:
+    school.answer = {"success": "ERR", "error": "this school takes\nno new laptops"}
+    with pytest.raises(Trouble, match="this school takes no new laptops") as caught:
+        registration.register(state, asked=True)
+    assert caught.value.reason == "refused"
+    assert registration.registered(state) is None
+    assert settings["backup-url"] == ""
+
+
+@pytest.mark.parametrize("url", ["", "nobody", "-oProxyCommand=x@host:backup", "a b@host:backup", "x@-host:backup"])
+def test_a_backup_url_that_is_none_is_not_kept(
+    school: School, settings: dict[str, str], state: State, url: str
+) -> None:
+    school.answer["backupurl"] = url
+    with pytest.raises(Trouble):
+        registration.register(state, asked=True)
+    assert registration.registered(state) is None
+
+
+def test_nobody_there_means_not_at_school(settings: dict[str, str], state: State, monkeypatch: Any) -> None:
+    monkeypatch.setattr(registration, "HOST", "127.0.0.1")
+    monkeypatch.setattr(registration, "PORT", 1)
+    with pytest.raises(Trouble) as caught:
+        registration.register(state, asked=True)
+    assert caught.value.reason == "away"
+
+
+def test_only_a_person_turns_to_another_server(school: School, settings: dict[str, str], state: State) -> None:
+    registration.register(state, asked=True)
+    state.known_hosts.write_text("xs-school-server ssh-ed25519 AAAA\n")
+    registration.register(state, asked=False)
+    assert state.known_hosts.exists()
+    registration.register(state, asked=True)
+    assert not state.known_hosts.exists()
+
+
+def test_browse_finds_the_cookie_that_it_would_crash_over(
+    school: School, settings: dict[str, str], state: State, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        registration.register(state, asked=True)
+    store = tmp_path / "org.laptop.WebActivity/data/gecko/cookies.sqlite"
+    [(name, value, host)] = sqlite3.connect(store).execute("SELECT name, value, host FROM moz_cookies").fetchall()
+    assert (name, host) == ("xoid", "schoolserver")
+    assert set(json.loads(value)) == {"color", "pkey_hash"}
+
+
+def test_where_sugar_was_never_used_it_says_so(settings: dict[str, str], state: State, tmp_path: Path) -> None:
+    with pytest.raises(Trouble) as caught:
+        registration.register(State(tmp_path / "default"), asked=True)
+    assert caught.value.reason == "profile"
