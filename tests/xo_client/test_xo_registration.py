@@ -88,22 +88,30 @@ def test_again_it_is_the_same_laptop(school: School, settings: dict[str, str], s
     assert school.asked[0] == school.asked[1]
 
 
-def test_a_laptop_that_sugar_registered_keeps_that_serial(
+SUGARS_UUID = "4f0c1a52-9f0e-11ee-8c90-0242ac120002"
+
+
+def sugar_registered(profile: Path, settings: dict[str, str], serial: str) -> None:
+    settings["backup-url"] = f"{serial}@127.0.0.1:backup"
+    (profile / "identifiers").mkdir()
+    (profile / "identifiers" / "sn").write_text(serial)
+    (profile / "identifiers" / "uuid").write_text(SUGARS_UUID)
+
+
+def test_a_laptop_that_sugar_registered_keeps_that_name_for_ever(
     school: School, settings: dict[str, str], state: State, tmp_path: Path
 ) -> None:
-    settings["backup-url"] = "ABC12345678@127.0.0.1:backup"
-    (tmp_path / "identifiers").mkdir()
-    (tmp_path / "identifiers" / "sn").write_text("ABC12345678")
-    registration.register(state, asked=False)
-    assert school.asked[0][0] == "ABC12345678"
+    sugar_registered(tmp_path, settings, "ABC12345678")
+    for _ in range(2):
+        registration.register(state, asked=False)
+        assert (school.asked[-1][0], school.asked[-1][2]) == ("ABC12345678", SUGARS_UUID)
+        shutil.rmtree(tmp_path / "identifiers", ignore_errors=True)
 
 
 def test_the_serial_of_nobody_is_not_kept(
     school: School, settings: dict[str, str], state: State, tmp_path: Path
 ) -> None:
-    settings["backup-url"] = "SHF00000000@127.0.0.1:backup"
-    (tmp_path / "identifiers").mkdir()
-    (tmp_path / "identifiers" / "sn").write_text(serials.NOBODY)
+    sugar_registered(tmp_path, settings, serials.NOBODY)
     registration.register(state, asked=False)
     assert school.asked[0][0] == "XOL00000012"
 

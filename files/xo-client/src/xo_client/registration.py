@@ -26,6 +26,7 @@ PORT = 8080
 RECORD = "registered"
 _SECONDS = 30.0  # Sugar waits 8; a server under load may take longer, and nobody looks at this
 _LONGEST = 200  # characters of the server's words that are shown
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?", re.ASCII)
 
@@ -56,9 +57,9 @@ def register(state: State, *, asked: bool) -> Registered:
     `asked` says that a person chose Register: only a person may turn to another server than the one known so far.
     """
     target = host(state)
-    serial = _serial(state)
+    serial, machine = _identity(state)
     _make_key(state)
-    answer = _call(target, serial, sugar.nick(), str(uuid.uuid5(uuid.NAMESPACE_DNS, serial)), _public_key(state))
+    answer = _call(target, serial, sugar.nick(), machine, _public_key(state))
     if answer.get("success") != "OK":
         words = " ".join(str(answer.get("error", "")).split())[:_LONGEST]
         raise Trouble("refused", f"The school server said: {words}" if words else "")
@@ -68,33 +69,39 @@ def register(state: State, *, asked: bool) -> Registered:
         raise Trouble("refused")
     if asked:
         state.known_hosts.unlink(missing_ok=True)
-    state.write(RECORD, {"login": made.login, "host": made.host, "serial": serial})
+    state.write(RECORD, {"login": made.login, "host": made.host, "serial": serial, "uuid": machine})
     sugar.set_setting("jabber-server", str(answer.get("jabberserver", "")), sugar.COLLABORATION)
     sugar.set_setting("backup-url", url)
     browse_cookie.bake(state.profile, _public_key(state))
     return made
 
 
-def _serial(state: State) -> str:
-    """Return the serial to register with: what this laptop was called before goes on, so that a teacher knows it."""
-    before = str(state.read(RECORD).get("serial", "")) or _sugars_own(state.profile)
-    serial = before or serials.this_machine()
+def _identity(state: State) -> tuple[str, str]:
+    """Return the serial and uuid to register with: what this laptop was called before goes on, so that a teacher (or
+    the setting xs_rekey) knows it again.
+    """
+    record = state.read(RECORD)
+    before = str(record.get("serial", "")), str(record.get("uuid", ""))
+    serial, machine = before if serials.XO.fullmatch(before[0]) else _sugars_own(state.profile)
+    serial = serial or serials.this_machine()
     if not serials.XO.fullmatch(serial):
-        raise Trouble(
-            "refused", "This laptop has no serial. Please tell your teacher: /etc/xo-client/serial can name one."
-        )
-    return serial
+        raise Trouble("refused", "This laptop has no serial. Please tell your teacher (/etc/xo-client/serial).")
+    return serial, machine or str(uuid.uuid5(uuid.NAMESPACE_DNS, serial))
 
 
-def _sugars_own(profile: Path) -> str:
-    """Return the serial under which Sugar itself registered, "" where it did not: it made that up, and kept it."""
+def _sugars_own(profile: Path) -> tuple[str, str]:
+    """Return serial and uuid under which Sugar itself registered, "" where it did not: it makes them up, and keeps them."""
     if not sugar.setting("backup-url"):
-        return ""
+        return "", ""
     try:
-        serial = (profile / "identifiers" / "sn").read_text(encoding="ascii", errors="replace").strip()
+        serial, machine = (
+            (profile / "identifiers" / name).read_text(encoding="ascii", errors="replace").strip()
+            for name in ("sn", "uuid")
+        )
     except OSError:
-        return ""
-    return serial if serials.XO.fullmatch(serial) and serial != serials.NOBODY else ""
+        return "", ""
+    real = serials.XO.fullmatch(serial) and serial != serials.NOBODY and _UUID.fullmatch(machine)
+    return (serial, machine) if real else ("", "")
 
 
 def _make_key(state: State) -> None:
