@@ -90,7 +90,7 @@ def _identity(state: State) -> tuple[str, str]:
 
 
 def _sugars_own(profile: Path) -> tuple[str, str]:
-    """Return serial and uuid under which Sugar itself registered, "" where it did not: it makes them up, and keeps them."""
+    """Return serial and uuid of Sugar's own registration, "" without one: it makes them up, and keeps them."""
     if not sugar.setting("backup-url"):
         return "", ""
     try:
