@@ -150,23 +150,22 @@ def why_not(state: State) -> tuple[str, str]:
             raise Trouble("done")
         at = registration.registered(state)
         if at is None:
-            return _before(state, "due")
-        answer = server.ask(state, at, "status")
-        if _disk(answer).get("full"):
+            return _as_last_time(state, "refused")
+        if _disk(server.ask(state, at, "status")).get("full"):
             raise Trouble("full")
-        if conditions.is_patient(state.read(backup.OFFER)) and state.read(backup.OFFER):
+        waiting = state.read(backup.OFFER)
+        if waiting and conditions.is_patient(waiting):
             raise Trouble("offer")
-        return _before(state, "due")
+        return _as_last_time(state, "busy", "partly", "moving", "trouble")
     except Trouble as trouble:
         return trouble.reason, trouble.message
 
 
-def _before(state: State, otherwise: str) -> tuple[str, str]:
-    """Return how the last run ended where that still stands in the way, else `otherwise`."""
+def _as_last_time(state: State, *reasons: str) -> tuple[str, str]:
+    """Return how the last run ended where that may still be so, else that the next one is due."""
     outcome = state.read(backup.OUTCOME)
-    if outcome.get("reason") in words.FOR_A_PERSON | {"busy", "partly", "moving", "trouble"}:
-        return str(outcome["reason"]), str(outcome.get("message", ""))
-    return otherwise, words.SENTENCES[otherwise]
+    reason = outcome.get("reason") if outcome.get("reason") in reasons else "due"
+    return str(reason), str(outcome.get("message")) if reason != "due" else words.SENTENCES["due"]
 
 
 def _disk(answer: dict[str, Any]) -> dict[str, Any]:
