@@ -115,6 +115,7 @@ def test_questions_of_a_large_school(large: Path) -> None:
             "search of the whole school, a word": lambda _: search.search(
                 database, None, choose.choice(titles).split()[0], 100
             ),
+            "what each snapshot holds": lambda trees: timeline.held(database, trees[0]),
             "search, two letters": lambda trees: search.search(database, trees, "bo", 100),
         }
         for name, ask in asked.items():

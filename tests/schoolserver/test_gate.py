@@ -35,6 +35,8 @@ from schoolserver.house import House
 from schoolserver.local_socket import Message
 from schoolserver.permission import Permission
 from schoolserver.settings import Accounts
+from schoolserver.ticket_socket import Asked
+from schoolserver.tickets import Tickets
 
 UID = 20000
 PYTHON = "/usr/bin/python3"  # as in the gate's first line; a learner cannot reach every virtual environment
@@ -754,8 +756,57 @@ def test_status_and_history_answer_in_the_protocols_words(here: School) -> None:
     history = json.loads(here.ask("xs history").stdout)
     assert history["protocol"] == 1
     assert history["trees"] == [
-        {"tree": JIM, "snapshots": [{"stamp": stamp, "pinned": False}], "best": stamp, "why": "newest"}
+        {
+            "tree": JIM,
+            "snapshots": [{"stamp": stamp, "documents": None, "bytes": None, "pinned": False}],
+            "best": stamp,
+            "why": "newest",
+        }
     ]
+
+
+def test_a_history_counts_what_each_snapshot_of_each_tree_holds(here: School) -> None:
+    here.register(ANN, key=1)
+    acts.approve(here.house, ANN, JIM, MARIA)
+    with here.snapshots():
+        here.push()
+        (here.laptop / "datastore" / school.uid(0)[:2] / school.uid(0) / "data").write_text("longer words")
+        here.push()
+    ssh = here.ssh(groups=[UID + 1])
+
+    def history() -> list[dict[str, Any]]:
+        done = subprocess.run([ssh, "schoolserver", "xs history"], capture_output=True, text=True, check=True)
+        found: list[dict[str, Any]] = json.loads(done.stdout)["trees"]
+        return found
+
+    asked = Asked(Tickets(1, 1), "", here.house.state / "registry.db", here.house.state / "catalog.db")
+    with here.listening("ticket") as listener:
+        threading.Thread(target=serve, args=(listener, asked), daemon=True).start()
+        own, other = history()
+    assert [(one["stamp"], one["documents"], one["bytes"]) for one in own["snapshots"]] == [
+        (here.stamps[0], 3, 15),
+        (here.stamps[1], 3, 22),
+    ]
+    assert (own["best"], own["why"]) == (here.stamps[1], "newest")
+    assert (other["tree"], other["snapshots"], other["best"], other["why"]) == (ANN, [], None, "none")
+
+
+def test_a_history_comes_while_nobody_counts(here: School) -> None:
+    """A restore begins with it: the Journal page may be down, stuck, or not know."""
+    with here.snapshots():
+        here.push()
+
+    def documents() -> list[int | None]:
+        done = here.ask("xs history")
+        return [one["documents"] for one in json.loads(done.stdout)["trees"][0]["snapshots"]]
+
+    assert documents() == [None]
+    with here.listening("ticket") as listener:
+        start = time.monotonic()
+        assert documents() == [None], "it says nothing"
+        assert time.monotonic() - start < 5
+        threading.Thread(target=serve, args=(listener, lambda *_: {"ok": False, "error": "later"}), daemon=True).start()
+        assert documents() == [None], "it does not know"
 
 
 def test_when_the_school_server_is_full_the_child_hears_it(here: School) -> None:

@@ -7,7 +7,6 @@ import re
 import socket
 import sqlite3
 import threading
-import time
 import urllib.parse
 import zipfile
 from collections.abc import Iterator
@@ -24,8 +23,6 @@ import waitress.server
 import school
 from laptops import after, request
 from schoolserver import journal, registry, snapshot
-from schoolserver.accounts import Account
-from schoolserver.errors import Refusal
 from schoolserver.journal import Page
 from schoolserver.tickets import Tickets
 
@@ -274,30 +271,6 @@ def test_a_long_journal_is_paged(page: Page, browser: Browser) -> None:
     assert not set(documents(first)) & set(documents(second))
     assert len(documents(first)) + len(documents(second)) == 207
     assert "Page 1 of 2" in first.text
-
-
-@pytest.fixture
-def registry_file(tmp_path: Path) -> Path:
-    account = Account(
-        tree=TREE, learner=TREE, names=(TREE,), uid=20000, keys=(), nick="Jim", uuid="", registered="", approvals=()
-    )
-    registry.write(tmp_path / "registry.db", [account], 0)
-    return tmp_path / "registry.db"
-
-
-def test_a_ticket_goes_to_the_trees_own_gate_and_to_root(registry_file: Path) -> None:
-    tickets = Tickets(600, 3600)
-    for uid in (0, 20000):
-        answer = journal.answer_ticket({"tree": TREE}, uid, tickets, "http://schoolserver", registry_file)
-        assert (answer["ok"], answer["seconds"]) == (True, 600)
-        token = answer["url"].removeprefix("http://schoolserver/journal/open/")
-        assert tickets.redeem(token, time.monotonic())
-
-
-@pytest.mark.parametrize(("tree", "uid"), [(TREE, 20001), ("SHC00000000", 0), (None, 0), (["x"], 0), ("\ud800", 0)])
-def test_a_ticket_goes_to_nobody_else(registry_file: Path, tree: object, uid: int) -> None:
-    with pytest.raises(Refusal):
-        journal.answer_ticket({"tree": tree}, uid, Tickets(1, 1), "http://schoolserver", registry_file)
 
 
 @pytest.fixture

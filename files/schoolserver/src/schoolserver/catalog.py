@@ -63,9 +63,12 @@ def forget_tree(file: Path, tree: str) -> None:
     _aside(file).unlink(missing_ok=True)  # it may tell of this tree as well
 
 
-def reading(file: Path = paths.CATALOG) -> sqlite3.Connection:
-    """Return a read-only connection with named columns; raise sqlite3.Error when there is no catalog."""
-    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
+def reading(file: Path = paths.CATALOG, patience: float = 5) -> sqlite3.Connection:
+    """Return a read-only connection with named columns; raise sqlite3.Error when there is no catalog.
+
+    It waits for a writer for `patience` seconds.
+    """
+    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=patience)
     database.row_factory = sqlite3.Row
     return database
 

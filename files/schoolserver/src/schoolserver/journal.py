@@ -22,7 +22,6 @@ from schoolserver import (
     datastore,
     entries,
     local_server,
-    local_socket,
     pages,
     paths,
     registry,
@@ -31,7 +30,7 @@ from schoolserver import (
     timeline,
 )
 from schoolserver.errors import Refusal
-from schoolserver.names import TREE
+from schoolserver.ticket_socket import Asked
 from schoolserver.tickets import Tickets
 from schoolserver.timeline import Version
 
@@ -147,23 +146,6 @@ class Page:
         return Response(made.pieces(), headers=headers)
 
 
-def answer_ticket(
-    request: local_socket.Message, uid: int, tickets: Tickets, address: str, registry_file: Path = paths.REGISTRY
-) -> local_socket.Message:
-    """Answer {"tree"} from the process with `uid` by {"ok", "url", "seconds"}; raise Refusal."""
-    tree = request.get("tree")
-    owner = None
-    if isinstance(tree, str) and TREE.fullmatch(tree):
-        owner = registry.uid_of(tree, registry_file)
-    if not isinstance(tree, str) or owner is None:
-        raise Refusal(f"no tree is called {str(tree)[:80]!r}")
-    # A link opens everything that a learner ever wrote: nobody gets another's.
-    if uid not in (0, owner):
-        raise Refusal(f"{tree} is another learner's tree")
-    ticket = tickets.mint(tree, time.monotonic())
-    return {"ok": True, "url": f"{address}{ROOT}open/{ticket}", "seconds": int(tickets.ticket_seconds)}
-
-
 def main() -> None:
     """Serve the sockets `journal` and `ticket` that systemd passed."""
     try:
@@ -172,11 +154,8 @@ def main() -> None:
     except Refusal as refusal:
         sys.exit(str(refusal))
     tickets = Tickets(chosen.ticket_seconds, chosen.session_seconds)
-
-    def answer(request: local_socket.Message, uid: int) -> local_socket.Message:
-        return answer_ticket(request, uid, tickets, chosen.address)
-
-    local_server.in_background(lambda: local_server.serve(ticket_socket, answer), "ticket")
+    asked = Asked(tickets, f"{chosen.address}{ROOT}open/")
+    local_server.in_background(lambda: local_server.serve(ticket_socket, asked), "ticket")
     page = Page(paths.USERS, paths.CATALOG, tickets)
     waitress.serve(
         page,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a learner's page asks of the catalog: one timeline over all trees of the learner."""
+"""What a learner's page and gate ask of the catalog: one timeline over all trees of the learner, and how much it is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from schoolserver import datastore, keepsakes
 from schoolserver.entries import Document, Entry
+
+MOST_HELD = 1000  # snapshots of a tree, what one line of a local socket has room for
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,28 @@ def versions(database: sqlite3.Connection, trees: list[str], uid: str) -> list[V
     newest: dict[str, str] = {}  # fingerprint -> the tree with its newest copy
     rows = list(database.execute(query, (json.dumps(trees), uid)))
     return [version_of(row) for row in rows if newest.setdefault(row["fingerprint"], row["tree"]) == row["tree"]]
+
+
+def held(database: sqlite3.Connection, tree: str) -> dict[str, tuple[int, int]]:
+    """Return {stamp: (documents, bytes of their data)} of the newest MOST_HELD snapshots of `tree`.
+
+    Those of which not every document is listed are left out.
+    """
+    query = "SELECT stamp FROM snapshots WHERE tree = ? AND whole ORDER BY stamp DESC LIMIT ?"
+    stamps = {stamp for (stamp,) in database.execute(query, (tree, MOST_HELD))}
+    # Versions are many and snapshots too: each version is looked at once, where it begins and behind its end.
+    query = "SELECT first, last, count(*), sum(size) FROM versions WHERE tree = ? GROUP BY first, last"
+    steps: dict[str, list[tuple[int, int]]] = {stamp: [] for stamp in stamps}
+    for first, last, documents, size in database.execute(query, (tree,)):
+        steps.setdefault(first, []).append((documents, size))
+        steps.setdefault(f"{last}~", []).append((-documents, -size))
+    found, documents, size = {}, 0, 0
+    for at, changes in sorted(steps.items()):
+        documents += sum(change for change, _ in changes)
+        size += sum(change for _, change in changes)
+        if at in stamps:
+            found[at] = (documents, size)
+    return found
 
 
 @contextmanager

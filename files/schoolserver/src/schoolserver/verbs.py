@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from schoolserver import accounts, allowance, datastore, local_socket, paths, pins, settings, stamps
 from schoolserver.accounts import Account
 from schoolserver.errors import Refusal
+from schoolserver.pins import Pin
 
 PROTOCOL = 1
 _TICKET_SECONDS = 5.0
+_COUNTS_SECONDS = 2.0  # for all trees: a restore waits for the answer, and needs none of it
 _FULL = "The school server is full. Please tell your teacher."
 _PENDING = "If you had another laptop, or this one was repaired, ask your teacher for your old documents."
 
@@ -64,14 +67,38 @@ def approval(account: Account, trees: list[str]) -> str:
 
 
 def history(users: Path, account: Account, trees: list[str]) -> dict[str, Any]:
-    """Return what `xs history` says: the learner's trees that the laptop may read, its own first."""
-    others = [tree for tree in trees if tree != account.tree]
-    return {"trees": [_of_tree(users / tree) for tree in (account.tree, *others)]}
+    """Return what `xs history` says: the learner's trees that the laptop may read, its own first.
+
+    `documents` and `bytes` (of the documents' data) are null where the catalog does not know, or nobody answers.
+    """
+    ordered = [account.tree, *(tree for tree in trees if tree != account.tree)]
+    counts = _counts(account.tree, ordered)
+    return {"trees": [_of_tree(users / tree, counts.get(tree, {})) for tree in ordered]}
 
 
-def _of_tree(tree: Path) -> dict[str, Any]:
+def _counts(own: str, trees: list[str]) -> dict[str, dict[str, list[int]]]:
+    """Return {tree: {stamp: [documents, bytes]}} as far as the Journal page says it: a learner reads no catalog."""
+    found: dict[str, dict[str, list[int]]] = {}
+    until = time.monotonic() + _COUNTS_SECONDS
+    for tree in trees:
+        try:
+            seconds = max(0.001, until - time.monotonic())
+            reply = local_socket.ask(paths.SOCKETS / "ticket", {"tree": own, "history": tree}, seconds)
+        except OSError:
+            break
+        found[tree] = reply.get("snapshots", {})
+    return found
+
+
+def _of_tree(tree: Path, counts: dict[str, list[int]]) -> dict[str, Any]:
     taken = datastore.snapshots(tree)
-    pinned = pins.read(tree)
+    try:
+        pinned = pins.read(tree)
+    except Refusal:  # until the next run pins all of them (keepsakes.py): a laptop is told nothing of our files
+        pinned = {stamp: Pin(frozenset({pins.DAMAGED}), 0, stamp) for stamp in taken}
     best, why = pins.best_of(taken, pinned)
-    snapshots = [{"stamp": stamp, "pinned": stamp in pinned} for stamp in taken]
+    snapshots = []
+    for stamp in taken:
+        documents, size = counts.get(stamp, (None, None))
+        snapshots.append({"stamp": stamp, "documents": documents, "bytes": size, "pinned": stamp in pinned})
     return {"tree": tree.name, "snapshots": snapshots, "best": best, "why": why}
