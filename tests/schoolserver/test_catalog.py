@@ -94,6 +94,27 @@ def test_only_versions_that_nothing_holds_any_more_leave_with_a_snapshot(tree: P
     assert versions(tree, ONE) == [(S3, S3, "Day 2", False), (S1, S1, "Day 0", False)]
 
 
+def test_where_a_version_only_begins_or_ends_elsewhere_its_words_are_not_indexed_anew(tree: Path) -> None:
+    """They were most of a night's rotation: the oldest snapshot holds a version of nearly every document."""
+    school.write_document(tree / "datastore-current", ONE)
+    for day in range(3):
+        if day == 2:
+            school.write_document(tree / "datastore-current", ONE, when=1_790_000_009, title="Second")
+        run(tree, day)
+
+    def numbered() -> list[tuple[int, str, str]]:
+        with closing(sqlite3.connect(file_of(tree))) as database:
+            return database.execute("SELECT rowid, first, last FROM versions ORDER BY first").fetchall()
+
+    first, second = numbered()
+    assert (first[1:], second[1:]) == ((S1, S2), (S3, S3))
+    school.rotate_out(tree, file_of(tree), S2)
+    assert numbered() == [(first[0], S1, S1), second]
+    run(tree, 3)
+    school.rotate_out(tree, file_of(tree), S1, S3)
+    assert numbered() == [(second[0], "2026-11-26T101500Z", "2026-11-26T101500Z")]
+
+
 def test_a_snapshot_with_too_many_documents_is_not_listed_and_stops_no_later_one(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

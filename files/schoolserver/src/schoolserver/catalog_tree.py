@@ -184,29 +184,25 @@ def _insert(database: sqlite3.Connection, key: tuple[str, ...], said: Document) 
 
 
 def _rewrite(database: sqlite3.Connection, tree: str, uid: str, stamps: list[str]) -> None:
-    rows = database.execute(
-        "SELECT * FROM versions WHERE tree = ? AND uid = ? ORDER BY first", (tree, uid)
-    ).fetchall()  # fmt: skip
-    kept = {
-        stamp
-        for (stamp,) in database.execute("SELECT stamp FROM keepsakes WHERE tree = ? AND uid = ?", (tree, uid))
-    }  # fmt: skip
+    """Have the versions of the document begin and end at copies that there are; those without one go."""
+    query = "SELECT rowid, first, last, fingerprint FROM versions WHERE tree = ? AND uid = ? ORDER BY first"
+    rows = database.execute(query, (tree, uid)).fetchall()
+    query = "SELECT stamp FROM keepsakes WHERE tree = ? AND uid = ?"
+    kept = {stamp for (stamp,) in database.execute(query, (tree, uid))}
 
-    def row_at(stamp: str) -> tuple[str, ...] | None:
-        return next((row for row in rows if row[2] <= stamp <= row[3]), None)
+    def row_at(stamp: str) -> tuple[int, str, str, str] | None:
+        return next((row for row in rows if row[1] <= stamp <= row[2]), None)
 
     points = [(stamp, row_at(stamp)) for stamp in sorted(kept | set(stamps))]
-    wanted = runs((stamp, row[4] if row else None) for stamp, row in points)
-    if wanted == [(row[4], row[2], row[3]) for row in rows]:
-        return
-    database.execute("DELETE FROM versions WHERE tree = ? AND uid = ?", (tree, uid))
-    for fingerprint, first, last in wanted:
-        said = row_at(first)
-        assert said is not None
-        database.execute(
-            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (tree, uid, first, last, fingerprint, *said[5:]),
-        )
+    wanted: dict[int, tuple[str, str]] = {}
+    for _, first, last in runs((stamp, row[3] if row else None) for stamp, row in points):
+        row = row_at(first)
+        assert row is not None
+        wanted[row[0]] = (first, last)
+    database.executemany("DELETE FROM versions WHERE rowid = ?", ((row[0],) for row in rows if row[0] not in wanted))
+    # In place: its words stay in the index, which would be most of the work.
+    changed = ((*wanted[row[0]], row[0]) for row in rows if row[0] in wanted and wanted[row[0]] != row[1:3])
+    database.executemany("UPDATE versions SET first = ?, last = ? WHERE rowid = ?", changed)
 
 
 def _newer(on_disk: list[str], known: list[str]) -> set[str]:
