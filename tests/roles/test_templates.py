@@ -162,7 +162,7 @@ def test_what_sshd_refuses_inside_match_stands_before_it() -> None:
     given = {**TRIXIE, "xs_accounts_old_laptops": True}
     before, _, inside = render(ACCOUNTS / "sshd.conf.j2", **given).partition("Match Group xs-learners")
     ours = {"MaxStartups", "PerSourceMaxStartups", "PerSourceNetBlockSize", "LoginGraceTime"}
-    everywhere = {"HostKeyAlgorithms", "KexAlgorithms", "PerSourcePenaltyExemptList"} | ours
+    everywhere = {"HostKey", "HostKeyAlgorithms", "KexAlgorithms", "PerSourcePenaltyExemptList"} | ours
     assert everywhere == set(re.findall(r"^(\w+)", before, re.MULTILINE))
     assert not everywhere & set(re.findall(r"^\s*(\w+)", inside, re.MULTILINE))
 

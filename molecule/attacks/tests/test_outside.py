@@ -108,6 +108,8 @@ ATTEMPTS = {
     "the library's image: the whole disk": 'read("/var/lib/xs-library.img")',
     "the loop device: the whole disk": 'read("/dev/loop0")',
     "the server's ssh key: another server": 'read("/etc/ssh/ssh_host_ed25519_key")',
+    "the school's key: another school": 'read("/library/school-key")',
+    "the school's key, as sshd has it": 'read("/etc/xs/school-key")',
     "shadow: the technician's password": 'read("/etc/shadow")',
     "root's keys: a login as root": 'os.listdir("/root")',
     "the gate: a gate of hers": 'write("/usr/lib/schoolserver/gate")',

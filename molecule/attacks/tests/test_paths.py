@@ -21,6 +21,7 @@ READ = {
     "/etc/passwd: login names": "/etc/passwd",
     "/etc/shadow: the technician's password": "/etc/shadow",
     "/etc/ssh: the server's own key": "/etc/ssh/ssh_host_ed25519_key",
+    "/library: the school's own key": "/library/school-key",
     "/etc/xs/keys: who else has a key": "/etc/xs/keys/",
     "registry.db: all serials": "/var/lib/xs/registry.db",
     "catalog.db: the titles of all documents": "/var/lib/xs/catalog.db",

@@ -17,6 +17,7 @@ USERS = "/library/users"
 IDENTITY = (
     f"{USERS}/*/account.json",
     "/etc/xs/keys/*",
+    "/etc/xs/school-key",
     "/etc/xs/learners/*",
     "/var/lib/extrausers/passwd",
     "/var/lib/extrausers/group",

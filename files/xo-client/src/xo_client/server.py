@@ -83,7 +83,8 @@ def ssh(state: State, at: Registered) -> list[str]:
     """Return the ssh command that logs in at the server, without what it shall run.
 
     The server's key is learnt at the first login after a registration and then asked for at each: else any network with
-    a machine called schoolserver would be sent all that a child has.
+    a machine called schoolserver would be sent all that a child has. It is the school's own key, of a type of its own,
+    and stays the same when the server gets another machine (roles/xs_accounts/tasks/configure_school_key.yml).
     """
     options = {
         "BatchMode": "yes",
@@ -92,6 +93,7 @@ def ssh(state: State, at: Registered) -> list[str]:
         "IdentityFile": str(state.key),
         "UserKnownHostsFile": str(state.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlgorithms": "ecdsa-sha2-nistp256",
         "HostKeyAlias": "xs-school-server",
         "StrictHostKeyChecking": "accept-new",
         "ConnectTimeout": "20",
