@@ -52,7 +52,7 @@ _LINE = re.compile(
     r"(?P<kind>[-dlcbps])[-rwxsStT]{9}[.+]? +(?P<size>[0-9.,]+) (?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?P<name>.*)",
     re.DOTALL,
 )
-_ESCAPED = re.compile(r"\\#([0-7]{3})")
+_ESCAPED = re.compile(rb"\\#([0-7]{3})")  # a byte that this locale has no sign for
 
 
 def listing(remote: Remote, source: str, cancel: threading.Event | None = None) -> list[File]:
@@ -72,15 +72,10 @@ def _file(line: str) -> File | None:
     if not match:
         return None
     name = match["name"].rpartition(" -> ")[0] if match["kind"] == "l" else match["name"]
-    path = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), name)
-    if path != name:  # the escapes stand for bytes
-        path = os.fsdecode(path.encode("latin-1", "surrogateescape")) if path.isascii() or _is_bytes(path) else path
-    when = datetime.strptime(match["when"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=timezone.utc)
-    return File(path, match["kind"], int(re.sub("[.,]", "", match["size"])), int(when.timestamp()))
-
-
-def _is_bytes(text: str) -> bool:
-    return all(ord(sign) < 256 for sign in text)
+    raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 8) & 255]), name.encode("utf-8", "surrogateescape"))
+    year, month, day, hour, minute, second = map(int, re.split("[/ :]", match["when"]))
+    when = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+    return File(os.fsdecode(raw), match["kind"], int(re.sub("[.,]", "", match["size"])), int(when.timestamp()))
 
 
 def pull(
