@@ -21,6 +21,7 @@ SENTENCES = {
     "stopping": "A backup was cancelled. It starts by itself later.",
     "partly": "Some documents could not be read on this laptop. All the others are safe. It is tried again by itself.",
     "moving": "Sugar was saving a document just then. The backup goes on in a few minutes.",
+    "writing": "An activity is just saving. Close all activities, then try again.",
     "trouble": "The school server has a problem of its own. Please tell your teacher if this stays so for some days.",
     # Somebody has to do something.
     "full": "The school server is full and takes nothing new. Please tell your teacher.",
@@ -41,8 +42,9 @@ SENTENCES = {
     "words": "The program was called with words that it does not know.",
 }
 
-PASSING = frozenset(
-    {"away", "network", "busy", "metered", "battery", "stopping", "partly", "moving", "trouble", "full", "running"}
-)
+PASSING = frozenset({
+    "away", "network", "busy", "metered", "battery", "stopping", "partly", "moving", "writing", "trouble", "full",
+    "running",
+})  # fmt: skip
 # For these Sugar shows a notification: only a person can go on.
 FOR_A_PERSON = frozenset({"full", "refused", "unknown", "retired", "stranger", "pending", "offer", "disk"})

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sugar's datastore service: waited for until it writes nothing, stopped, and started again.
+
+It has no word of its own for stopping; SIGTERM makes it close its index and end (/usr/bin/datastore-service). Whoever
+asks it for something starts it again over the session bus.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator
+
+from xo_client import journal, sugar
+from xo_client.errors import Trouble
+
+NAME = "org.laptop.sugar.DataStore"
+_OBJECT = "/org/laptop/sugar/DataStore"
+_PROGRAM = "datastore-service"
+_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+_QUIET_SECONDS = 30.0  # an activity saves for a few seconds
+_END_SECONDS = 20.0  # it may have to write its index out on slow flash
+_START_SECONDS = 60  # it makes its index anew before it answers
+_LOOK = 0.1  # seconds between two looks
+_STILL = 3.0  # seconds in which a Journal that nobody writes to stays as it is
+
+
+class Service:
+    """The datastore service of one profile."""
+
+    def __init__(self, profile: Path) -> None:
+        self._profile = profile
+        self._address: str | None = None  # of the session bus that it was on
+
+    @contextmanager
+    def stopped(self, datastore: Path) -> Iterator[None]:
+        """Let no datastore service run that writes to `datastore`, and start it again afterwards if one did.
+
+        Raise Trouble (writing) when activities do not stop saving.
+        """
+        if self.processes():
+            self._wait_until_quiet(datastore)
+        was_there = self.stop()
+        try:
+            yield
+        finally:
+            if was_there:
+                self.start()
+
+    def processes(self) -> list[int]:
+        """Return the processes that serve this profile's datastore: on our session bus, and any other of ours."""
+        found = {process for process in map(int, filter(str.isdecimal, os.listdir("/proc"))) if self._is_ours(process)}
+        words = self._call(*_BUS, "GetConnectionUnixProcessID", "s", NAME).split()  # prints: u 1234
+        if len(words) == 2 and words[1].isdecimal() and _is_alive(int(words[1])):
+            found.add(int(words[1]))
+        return sorted(found)
+
+    def _is_ours(self, process: int) -> bool:
+        try:
+            if os.stat(f"/proc/{process}").st_uid != os.getuid():
+                return False
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[:3]
+            if not any(os.path.basename(word) == _PROGRAM.encode() for word in words) or not _is_alive(process):
+                return False
+            return sugar.profile(_environment(process)) == self._profile
+        except OSError:  # it has ended
+            return False
+
+    def stop(self) -> bool:
+        """Stop all of them, and say whether there were any; raise Trouble (writing) where one does not end."""
+        found = self.processes()
+        for process in found:
+            with suppress(OSError):  # it has ended
+                self._address = _environment(process).get("DBUS_SESSION_BUS_ADDRESS") or self._address
+                os.kill(process, signal.SIGTERM)
+        end = time.monotonic() + _END_SECONDS
+        while any(_is_alive(process) for process in found):
+            if time.monotonic() > end:
+                raise Trouble("writing")
+            time.sleep(_LOOK)
+        return bool(found)
+
+    def start(self) -> None:
+        """Start the service and wait until it answers; where that fails, whoever asks it for something starts it."""
+        self._call(*_BUS, "StartServiceByName", "su", NAME, "0", seconds=_START_SECONDS)
+        self._call(NAME, _OBJECT, NAME, "mounts", seconds=_START_SECONDS)
+
+    def _wait_until_quiet(self, datastore: Path) -> None:
+        """Return when Sugar writes nothing: it has marked its index clean, or all stood still for a while.
+
+        It removes the mark when an activity begins to save, and sets it after the last byte; after a save that failed
+        the mark is missing until the next one.
+        """
+        end = time.monotonic() + _QUIET_SECONDS
+        while time.monotonic() < end:
+            before = journal.entries(datastore)
+            if not journal.in_flux(before, time.time()):
+                if (datastore / "ds_clean").exists():
+                    return
+                time.sleep(_STILL)
+                if journal.entries(datastore) == before:
+                    return
+            time.sleep(_LOOK)
+        raise Trouble("writing")
+
+    def _call(self, *words: str, seconds: int = 5) -> str:
+        """Return what busctl prints for one call, "" where there is no bus or an error."""
+        bus = f"--address={self._address}" if self._address else "--user"
+        try:
+            ended = subprocess.run(
+                ["busctl", bus, f"--timeout={seconds}", "call", *words],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=seconds + 5,
+                check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return ended.stdout.decode("utf-8", "replace").strip() if ended.returncode == 0 else ""
+
+
+def _environment(process: int) -> dict[str, str]:
+    raw = Path(f"/proc/{process}/environ").read_bytes().decode("utf-8", "surrogateescape")
+    return dict(item.partition("=")[::2] for item in raw.split("\0") if "=" in item)
+
+
+def _is_alive(process: int) -> bool:
+    """Say whether the process runs; one that has ended and that nobody has asked for yet does not."""
+    try:
+        facts = Path(f"/proc/{process}/stat").read_bytes()
+        return facts.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Putting checked documents into the Journal, so that a kill or a power cut at any moment loses nothing.
+
+Before the first change a record says what is being moved; whoever starts next finishes it (`finish`). At each moment
+each document is wholly the old one or wholly the new one, and today's version of one that changes has its place under a
+new uid before the other takes over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import filecmp
+import os
+import shutil
+import subprocess
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from xo_client import journal, rebuild, restore_plan, staging
+from xo_client.datastore_service import Service
+from xo_client.errors import Trouble
+from xo_client.restore_plan import Files, Left
+from xo_client.state import State
+
+RECORD = "moving"
+_LAYOUT = "6"  # of the datastore; Sugar makes it anew where it is missing, and takes its absence for layout 0
+_KEPT = "kept"  # where today's versions are made ready, in the staging directory
+_ASIDE = "-aside"  # ends the name of the directory, beside the staging one, for what Sugar would delete
+_STARTS = 5  # of the datastore service by somebody else, while documents are moved
+_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2), Linux
+
+
+class Moved(NamedTuple):
+    """What became of the documents."""
+
+    restored: int
+    kept: int  # versions of today that have a place of their own now
+    aside: list[Left]  # today's that Sugar would have deleted
+
+
+def move_in(
+    state: State,
+    datastore: Path,
+    work: Path,
+    places: dict[str, str],
+    *,
+    missing_only: bool,
+    day: str,
+    service: Service,
+    progress: Callable[[int], None],
+) -> Moved:
+    """Put the entries at `places` ({uid: directory below `work`}) into the Journal; raise Trouble.
+
+    `day` goes into the title of today's versions. Trouble that comes before anything was changed leaves the Journal as
+    it was; later trouble, such as a disk that fails, leaves the record for the next start.
+    """  # fmt: skip
+    wanted = {uid: restore_plan.fingerprint(_files(work / place)) for uid, place in places.items()}
+    _sync(work)
+    with service.stopped(datastore):
+        state.write(RECORD, {
+            "work": str(work), "datastore": str(datastore), "missing_only": missing_only, "day": day,
+            "places": places, "wanted": wanted,
+        })  # fmt: skip
+        _sync(state.top)
+        return _finish(state, service, progress)
+
+
+def finish(state: State, service: Service) -> bool:
+    """Finish what a kill or a power cut stopped; say whether there was anything. Raise Trouble."""
+    if not state.read(RECORD):
+        return False
+    with service.stopped(Path(str(state.read(RECORD)["datastore"]))):
+        _finish(state, service, lambda _done: None)
+    return True
+
+
+def _finish(state: State, service: Service, progress: Callable[[int], None]) -> Moved:
+    record = state.read(RECORD)
+    datastore, work = Path(str(record["datastore"])), Path(str(record["work"]))
+    try:
+        aside = _put_aside(datastore, _aside(work))
+        _remove_caches(datastore)
+        restored = kept = 0
+        for number, (uid, place) in enumerate(sorted(record["places"].items()), 1):
+            did = _place(datastore, work, uid, work / place, record)
+            restored += did[0]
+            kept += did[1]
+            progress(number)
+        _write_version(datastore)
+        _sync(datastore)
+        for _ in range(_STARTS):
+            _remove_caches(datastore)
+            if not service.stop():
+                break
+        state.forget(RECORD)
+        _sync(state.top)
+        shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise Trouble("disk") from error
+    return Moved(restored, kept, aside)
+
+
+def _place(datastore: Path, work: Path, uid: str, new: Path, record: dict[str, Any]) -> tuple[int, int]:
+    """Put one entry in its place; return how many were restored and how many of today's were kept: 0 or 1 each.
+
+    Done again after an interruption it does only what is left to do.
+    """
+    wanted = _files(new)
+    if restore_plan.fingerprint(wanted) != record["wanted"][uid]:
+        return 0, 0  # it is in the Journal already; what is here now, if anything, is what had to give way
+    old = journal.place(datastore, uid)
+    _make_drawer(old.parent, work)
+    if not os.path.lexists(old):
+        os.rename(new, old)
+        return 1, 0
+    if not _is_entry(old):  # nothing that Sugar made
+        os.rename(old, _free(_aside(work) / uid))
+        os.rename(new, old)
+        return 1, 0
+    today = _files(old)
+    if today and (record["missing_only"] or is_same(new, wanted, old, today)):
+        return 0, 0
+    # One without files is what Sugar leaves for a moment while it deletes.
+    kept = _keep(datastore, work, uid, old, str(record["day"])) if today else 0
+    _exchange(new, old)
+    return 1, kept
+
+
+def is_same(one: Path, files: Files, other: Path, others: Files) -> bool:
+    """Say whether two entries are one version: by sizes and times, and by their bytes where only times differ."""
+    if restore_plan.is_same(files, others):
+        return True
+    if {name: size for name, (size, _) in files.items()} != {name: size for name, (size, _) in others.items()}:
+        return False
+    unlike = [name for name in files if files[name] != others[name]]
+    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in unlike)
+
+
+def _keep(datastore: Path, work: Path, uid: str, old: Path, day: str) -> int:
+    """Give the entry `old` a second place under a new uid and title; return 0 if it has one from before, else 1.
+
+    The new uid follows from the old one and from the version, so that doing it again makes no third.
+    """
+    files = _files(old)
+    for attempt in range(1000):
+        name = f"{uid} {restore_plan.fingerprint(files)} {attempt}"
+        new_uid = str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+        target = journal.place(datastore, new_uid)
+        if not os.path.lexists(target):
+            break
+        if _is_kept(files, _files(target)):
+            return 0
+    else:
+        raise OSError(errno.EEXIST, "no free uid", str(datastore))
+    made = work / _KEPT / new_uid
+    shutil.rmtree(made, ignore_errors=True)
+    _double(old, made, files)
+    _write(made / "metadata" / "uid", new_uid.encode())
+    title = rebuild.title(old) or "Untitled"
+    _write(made / "metadata" / "title", f"{title} ({day})".encode())
+    _fsync(made / "metadata")
+    _fsync(made)
+    _make_drawer(target.parent, work)
+    os.rename(made, target)
+    return 1
+
+
+def _is_kept(files: Files, kept: Files) -> bool:
+    own = ("metadata/uid", "metadata/title")
+    return {n: f for n, f in files.items() if n not in own} == {n: f for n, f in kept.items() if n not in own}
+
+
+def _double(old: Path, made: Path, files: Files) -> None:
+    """Make the entry `made` of the same files as `old`: linked, for Sugar never writes into a file that is there."""
+    (made / "metadata").mkdir(parents=True)
+    for name in files:
+        if name in ("metadata/uid", "metadata/title"):
+            continue
+        try:
+            os.link(old / name, made / name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV):
+                raise
+            shutil.copy2(old / name, made / name, follow_symlinks=False)
+            _fsync(made / name)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two directories change places in one step where the file system can, else in two.
+
+    Between two steps Sugar, just started by somebody, could meet an entry without properties and delete it.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 and renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _EXCHANGE) == 0:
+        return
+    aside = new.with_name(new.name + ".old")
+    os.rename(old, aside)
+    os.rename(new, old)
+
+
+def _put_aside(datastore: Path, aside: Path) -> list[Left]:
+    """Move today's entries that Sugar would delete out of its way, and mend those that only lack a time."""
+    left = []
+    for uid in list(journal.uids(datastore)):
+        entry = journal.place(datastore, uid)
+        if not _is_entry(entry) or not os.listdir(entry):
+            continue
+        rebuild.complete(entry)
+        why = rebuild.will_delete(entry)
+        if why:
+            left.append(Left(uid, rebuild.title(entry), f"it is broken on this laptop ({why}), and was set aside"))
+            os.rename(entry, _free(aside / uid))
+    return left
+
+
+def _aside(work: Path) -> Path:
+    return work.with_name(work.name + _ASIDE)
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or one like it that is free; its folder is there afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found, number = path, 1
+    while os.path.lexists(found):
+        found, number = path.with_name(f"{path.name}.{number}"), number + 1
+    return found
+
+
+def _make_drawer(drawer: Path, work: Path) -> None:
+    if os.path.lexists(drawer) and not _is_entry(drawer):
+        os.rename(drawer, _free(_aside(work) / drawer.name))
+    drawer.mkdir(exist_ok=True)
+
+
+def _is_entry(path: Path) -> bool:
+    """Say whether `path` is a directory and no link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove_caches(datastore: Path) -> None:
+    for name in journal.CACHES:
+        path = datastore / name
+        if _is_entry(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            path.unlink()
+
+
+def _write_version(datastore: Path) -> None:
+    if not (datastore / "version").exists():
+        _write(datastore / "version", _LAYOUT.encode())
+
+
+def _write(path: Path, value: bytes) -> None:
+    new = path.with_name("." + path.name)
+    with new.open("wb") as file:
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def _files(entry: Path) -> Files:
+    names = ["data"]
+    with suppress(OSError):
+        names += ["metadata/" + key for key in os.listdir(entry / "metadata")]
+    return staging.regular(entry, [name for name in names if restore_plan.is_part(name)])
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """Return when all of the file system of `path` is on the disk: twenty files a document are too many for fsync."""
+    if path.exists() and subprocess.run(["sync", "--file-system", str(path)], check=False).returncode:
+        os.sync()
