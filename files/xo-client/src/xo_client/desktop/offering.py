@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Offers the restore that waits, once a session: after a reflash a child need not know that there is one."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from gi.repository import Gio, GLib
+from sugar3 import env
+
+from xo_client.desktop import shown, window
+
+_SETTLING_SECONDS = 5  # Sugar's start has its own windows
+
+
+class _Watch:
+    """Looks at offer.json now, and whenever it changes, until it has asked."""
+
+    def __init__(self) -> None:
+        self._file = Gio.File.new_for_path(env.get_profile_path("xo-client/offer.json"))
+        # The folder may not be there yet; inotify through Gio waits for it.
+        self._monitor = self._file.monitor_file(Gio.FileMonitorFlags.WATCH_MOVES, None)
+        self._monitor.connect("changed", self.__changed_cb)
+        self._asked = False
+        self._soon()
+
+    def _soon(self) -> None:
+        GLib.timeout_add_seconds(_SETTLING_SECONDS, self.__look_cb)
+
+    def __changed_cb(self, *_: Any) -> None:
+        if not self._asked:
+            self._soon()
+
+    def __look_cb(self) -> bool:
+        if self._asked or window.is_open():
+            return False
+        try:
+            _, content, _ = self._file.load_contents(None)
+        except GLib.Error:
+            return False  # nothing is offered
+        record = shown.parse(bytes(content).decode("utf-8", "replace"))
+        if record is not None:
+            self._asked = True
+            window.offer(record)
+        return False
+
+
+_watch: Optional[_Watch] = None
+
+
+def watch() -> None:
+    """Begin to watch, for as long as Sugar runs."""
+    global _watch  # noqa: PLW0603  it must outlive this call
+    _watch = _Watch()
