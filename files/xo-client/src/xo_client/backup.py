@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from xo_client import conditions, journal, laptop, offer, registration, rsync, server, sugar, words
+from xo_client import conditions, journal, laptop, offer, registration, restore, rsync, server, sugar, words
 from xo_client.errors import Trouble
 from xo_client.registration import Registered
 from xo_client.state import State
@@ -60,6 +60,7 @@ def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> 
     `anyway`: the child knows that the server has more than the Journal, and does not want it back first.
     """
     with state.alone():
+        restore.finish_interrupted(state)
         host, now = check(state)
         at = registration.registered(state) or registration.register(state, asked=False)
         answer = server.may_i(host, at.login)
