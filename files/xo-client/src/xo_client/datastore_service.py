@@ -52,12 +52,16 @@ class Service:
                 self.start()
 
     def processes(self) -> list[int]:
-        """Return the processes that serve this profile's datastore: on our session bus, and any other of ours."""
+        """Return the processes that serve this profile's datastore: on our session bus, and any other of ours.
+
+        Not their children: one that is about to become md5sum looks like its parent, and where it is killed Sugar's
+        search for duplicates deletes a document's data (optimizer.py: it takes the empty answer for a checksum).
+        """
         found = {process for process in map(int, filter(str.isdecimal, os.listdir("/proc"))) if self._is_ours(process)}
         words = self._call(*_BUS, "GetConnectionUnixProcessID", "s", NAME).split()  # prints: u 1234
         if len(words) == 2 and words[1].isdecimal() and _is_alive(int(words[1])):
             found.add(int(words[1]))
-        return sorted(found)
+        return sorted(process for process in found if _parent(process) not in found)
 
     def _is_ours(self, process: int) -> bool:
         try:
@@ -90,19 +94,20 @@ class Service:
         self._call(NAME, _OBJECT, NAME, "mounts", seconds=_START_SECONDS)
 
     def _wait_until_quiet(self, datastore: Path) -> None:
-        """Return when Sugar writes nothing: it has marked its index clean, or all stood still for a while.
+        """Return when Sugar writes nothing: it says so itself, or all stood still for a while.
 
-        It removes the mark when an activity begins to save, and sets it after the last byte; after a save that failed
-        the mark is missing until the next one.
+        It removes `ds_clean` when an activity begins to save, and makes it after the last byte; after a save that
+        failed there is none until the next one. While the queue has entries it looks for duplicates, and an end in the
+        middle of that could cost a document its data.
         """
         end = time.monotonic() + _QUIET_SECONDS
         while time.monotonic() < end:
-            before = journal.entries(datastore)
-            if not journal.in_flux(before, time.time()):
-                if (datastore / "ds_clean").exists():
+            before = _state(datastore)
+            if not journal.in_flux(before[0], time.time()):
+                if (datastore / "ds_clean").exists() and not before[1]:
                     return
                 time.sleep(_STILL)
-                if journal.entries(datastore) == before:
+                if _state(datastore) == before:
                     return
             time.sleep(_LOOK)
         raise Trouble("writing")
@@ -126,10 +131,29 @@ def _environment(process: int) -> dict[str, str]:
     return dict(item.partition("=")[::2] for item in raw.split("\0") if "=" in item)
 
 
+def _state(datastore: Path) -> tuple[dict[str, journal.Entry], list[str]]:
+    """Return what the documents look like, and which wait for the search for duplicates."""
+    try:
+        queue = sorted(os.listdir(datastore / "checksums" / "queue"))
+    except OSError:
+        queue = []
+    return journal.entries(datastore), queue
+
+
 def _is_alive(process: int) -> bool:
     """Say whether the process runs; one that has ended and that nobody has asked for yet does not."""
+    facts = _facts(process)
+    return bool(facts) and facts[0] not in "ZX"
+
+
+def _parent(process: int) -> int:
+    facts = _facts(process)
+    return int(facts[1]) if facts else 0
+
+
+def _facts(process: int) -> list[str]:
+    """Return what the kernel says of a process from its state on (proc(5), stat); empty where there is none."""
     try:
-        facts = Path(f"/proc/{process}/stat").read_bytes()
-        return facts.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (OSError, IndexError):
-        return False
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Sugar does to an entry when it makes its index anew: it DELETES those that it cannot read.
 
-A restore makes Sugar do that, so each entry is looked at first, with the eyes of carquinyol 0.121 (datastore.py,
-metadatastore.py, indexstore.py, metadatareader.c). Everything in an entry may be hostile or half written.
+A restore makes Sugar do that, so each entry is looked at first, with the eyes of carquinyol 0.120 (datastore.py,
+metadatastore.py, indexstore.py, metadatareader.c; each rule here was seen at work in the real one). Everything in an
+entry may be hostile or half written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from xo_client.restore_plan import LONGEST_PROPERTY
 _INT32 = ("filesize", "creation_time", "timestamp")
 # The index has each of these as one term, and a term has at most 245 bytes with its prefix.
 _TERMS = ("uid", "activity", "activity_id", "mime_type", "keep", "project_id")
-_LONGEST_TERM = 240
+_LONGEST_TERM = 243
 _DATE = "%Y-%m-%dT%H:%M:%S"
 _LONGEST_TITLE = 200  # characters that are shown of one
 
@@ -30,6 +31,9 @@ def damage(entry: Path) -> str:
         return "its title and all that belongs to it are missing"
     if not found:
         return "its title and all that belongs to it are missing"
+    if not all(item.is_file(follow_symlinks=False) for item in os.scandir(entry / "metadata")):
+        # A link that leads nowhere, a directory on Debian 13. Sugar would wait at a pipe for ever.
+        return "there is something in it that is no file"
     for key, value in found.items():
         why = _damage_of(key, value)
         if why:
