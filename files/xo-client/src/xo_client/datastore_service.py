@@ -61,7 +61,8 @@ class Service:
         words = self._call(*_BUS, "GetConnectionUnixProcessID", "s", NAME).split()  # prints: u 1234
         if len(words) == 2 and words[1].isdecimal() and _is_alive(int(words[1])):
             found.add(int(words[1]))
-        return sorted(process for process in found if _parent(process) not in found)
+        parents = {process: _parent(process) for process in found}
+        return sorted(process for process, parent in parents.items() if parent is not None and parent not in found)
 
     def _is_ours(self, process: int) -> bool:
         try:
@@ -146,9 +147,9 @@ def _is_alive(process: int) -> bool:
     return bool(facts) and facts[0] not in "ZX"
 
 
-def _parent(process: int) -> int:
+def _parent(process: int) -> int | None:
     facts = _facts(process)
-    return int(facts[1]) if facts else 0
+    return int(facts[1]) if facts else None  # it has ended
 
 
 def _facts(process: int) -> list[str]:
