@@ -124,6 +124,7 @@ class Restore:
         self._tell.plan(documents=len(fetch), bytes=size, kept=kept, day=day)
         left += self._named([document for document in plan.fetch if document.uid not in chosen])
         if not fetch:
+            shutil.rmtree(self._staging.top, ignore_errors=True)
             return Result(0, 0, left, day)
         counts = {source: len(found) for source, found in snapshots.items()}
         self._staging.fetch(self._remote, fetch, counts, self._cancel, _told(self._tell, "fetch", fetch))

@@ -7,6 +7,7 @@ counts only when its files are those that the server's listing promised, and Sug
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -35,7 +36,7 @@ class Staging:
     def __init__(self, state: Path, datastore: Path) -> None:
         """`state` is the client's own folder. Where the datastore lies on another disk it is a directory beside it."""
         real = Path(os.path.realpath(datastore))
-        same = _device(real) in (None, _device(state))
+        same = _device(real) in (None, _device(state.parent))
         self.top = state / "restore" if same else real.parent / ".xo-restore"
 
     def folder(self, source: Source) -> Path:
@@ -56,13 +57,9 @@ class Staging:
         for folder, names, files in os.walk(self.top, topdown=False):
             for name in files:
                 if os.path.join(folder, name) not in keep:
-                    os.unlink(os.path.join(folder, name))
+                    _remove(os.path.join(folder, name))
             for name in names:
-                path = os.path.join(folder, name)
-                if os.path.islink(path):
-                    os.unlink(path)
-                elif not os.listdir(path):
-                    os.rmdir(path)
+                _remove(os.path.join(folder, name))
 
     def fetch(
         self,
@@ -174,6 +171,19 @@ def _remove_others(folder: Path, document: Document) -> None:
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+
+
+def _remove(path: str) -> None:
+    """Remove a file, a link, or an empty directory; a directory with something in it stays."""
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+        else:
+            os.rmdir(path)
+    except OSError as error:
+        # rsync of a run that was killed may live on for a moment: what it was writing has another name by now.
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _device(path: Path) -> int | None:
