@@ -32,19 +32,27 @@ school = {school!r}
 if isinstance(asked, grammar.Xs):
     print(open(os.path.join(school, asked.verb + ".json")).read())
     sys.exit()
-assert isinstance(asked, grammar.Pull), asked
-os.chdir(os.path.join(school, asked.tree or {own!r}))
-command = ["rsync", "--server", "--sender", *asked.words, ".", asked.source + asked.slash]
+os.chdir(os.path.join(school, getattr(asked, "tree", "") or {own!r}))
+if isinstance(asked, grammar.Flag):
+    command = ["rsync", "--server", *asked.words, ".", "flag"]
+elif isinstance(asked, grammar.Push):
+    command = ["rsync", "--server", *asked.words, ".", asked.destination + asked.slash]
+else:
+    command = ["rsync", "--server", "--sender", *asked.words, ".", asked.source + asked.slash]
 limit = os.path.join(school, "cut-off")
 if not os.path.exists(limit):
     os.execvp(command[0], command)
 rest = int(open(limit).read())
-rsync = subprocess.Popen(command, stdout=subprocess.PIPE)
+# What counts is what the laptop waits for: what it reads of a snapshot, what it sends of the Journal.
+pull = isinstance(asked, grammar.Pull)
+rsync = subprocess.Popen(command, **({{"stdout": -1}} if pull else {{"stdin": -1}}))
+source, sink = (rsync.stdout.fileno(), 1) if pull else (0, rsync.stdin.fileno())
 while rest > 0:
-    block = os.read(rsync.stdout.fileno(), min(rest, 4096))
+    block = os.read(source, min(rest, 4096))
     if not block:
+        os.close(sink)
         sys.exit(rsync.wait())
-    rest -= os.write(1, block)
+    rest -= os.write(sink, block)
 rsync.kill()
 sys.exit(255)
 """
@@ -55,6 +63,8 @@ class School:
 
     def __init__(self, top: Path) -> None:
         self.top = top
+        self.incoming = top / OWN / "datastore-current"
+        self.incoming.mkdir(parents=True)
         self.bin = top / "bin"
         self.bin.mkdir(parents=True)
         ssh = self.bin / "ssh"

@@ -24,7 +24,9 @@ LAST, OUTCOME, OFFER, TOLD = "last", "outcome", "offer", "told"  # records in St
 # The old client's flag under both names that are about; whoever removes one asks for a backup today.
 FLAGS = ("ds-backup-done", "ds_backup-done")
 _PASSES = 3  # over a Journal in which Sugar writes; each leaves a snapshot on the server
-_BREATH = 3.0  # seconds between two of them
+_QUIET_SECONDS = 30.0  # Sugar saves a document in a few
+_LOOK_SECONDS = 1.0
+_RULES = [f"- /{name}" for name in journal.CACHES]
 _COMPLETION = "/var/lib/ds-backup/completion/"
 
 
@@ -73,7 +75,7 @@ def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> 
             raise refused
         remote = rsync.Remote(server.ssh(state, at))
         _offer_first(state, at, now, anyway=anyway)
-        _send_journal(remote, sugar.datastore(state.profile), tell, cancel)
+        send_journal(remote, sugar.datastore(state.profile), tell, cancel)
         _send_documents(remote, cancel)
         _end_run(remote, at)
         state.write(LAST, conditions.mark(now))
@@ -99,35 +101,37 @@ def _offer_first(state: State, at: Registered, now: datetime, *, anyway: bool) -
         )
 
 
-def _send_journal(remote: rsync.Remote, datastore: Path, tell: Tell, cancel: threading.Event) -> None:
+def send_journal(remote: rsync.Remote, datastore: Path, tell: Tell, cancel: threading.Event) -> None:
     """Send the Journal until each document in it stood still while it was sent; raise Trouble.
 
-    What Sugar is writing at that moment is left out; it goes whole with the next pass, or the next run.
+    Nothing is left out meanwhile: what the server has of a document may be half of it, from a run that was cut off.
     """
-    for attempt in range(_PASSES):
-        if attempt:
-            time.sleep(_BREATH)
-        before = journal.entries(datastore)
-        flux = journal.in_flux(before, time.time())
-        whole = sum(one.bytes for uid, one in before.items() if uid not in flux)
-        number = len(before) - len(flux)
+    for _ in range(_PASSES):
+        before = _when_whole(datastore, cancel)
+        number, whole = len(before), sum(one.bytes for one in before.values())
 
-        def progress(sent: int, whole: int = whole, number: int = number) -> None:
+        def progress(sent: int, number: int = number, whole: int = whole) -> None:
             tell(Sent(min(number, number * sent // max(whole, 1)), number, min(sent, whole), whole))
 
-        tell(Sent(0, number, 0, whole))
-        rsync.push(remote, datastore, "datastore-current", rules=_rules(flux), cancel=cancel, progress=progress)
-        after = journal.entries(datastore)
-        if not flux and not any(uid in after and after[uid] != one for uid, one in before.items()):
+        progress(0)
+        rsync.push(remote, datastore, "datastore-current", rules=_RULES, cancel=cancel, progress=progress)
+        if all(before.get(uid) == one for uid, one in journal.entries(datastore).items()):
             tell(Sent(number, number, whole, whole))
             return
-    if any(uid in after and after[uid] != one for uid, one in before.items() if uid not in flux):
-        raise Trouble("moving")
+    raise Trouble("moving")
 
 
-def _rules(flux: set[str]) -> list[str]:
-    """Return rsync's filter rules: no caches, and nothing half written."""
-    return [f"- /{name}" for name in journal.CACHES] + [f"- /{uid[:2]}/{uid}/" for uid in sorted(flux)]
+def _when_whole(datastore: Path, cancel: threading.Event) -> dict[str, journal.Entry]:
+    """Return the documents once Sugar has ended what it was saving; raise Trouble (moving) where that takes long."""
+    end = time.monotonic() + _QUIET_SECONDS
+    while True:
+        found = journal.entries(datastore)
+        if not journal.in_flux(found, time.time()):
+            return found
+        if time.monotonic() > end:
+            raise Trouble("moving")
+        if cancel.wait(_LOOK_SECONDS):
+            raise Trouble("cancelled")
 
 
 def _send_documents(remote: rsync.Remote, cancel: threading.Event) -> None:
