@@ -280,7 +280,13 @@ def test_how_it_ended_is_kept_and_a_child_is_told_once(play: Play, monkeypatch: 
     for trouble in (Trouble("full"), Trouble("full"), Trouble("busy"), None, Trouble("full")):
         backup.note(play.state, trouble)
     assert told == [words.SENTENCES["full"]] * 2
-    assert play.state.read(backup.OUTCOME)["reason"] == "full"
+    for _ in range(2):
+        backup.note(play.state, None, pending=True)
+    assert told[2:] == [words.SENTENCES["pending"]]
+    backup.note(play.state, None)
+    backup.note(play.state, None, pending=True)
+    assert told[3:] == [words.SENTENCES["pending"]]
+    assert play.state.read(backup.OUTCOME)["reason"] == "done"
 
 
 _SENDER = """

@@ -56,10 +56,11 @@ def is_done(state: State, now: datetime) -> bool:
     return conditions.is_done(state.read(LAST), now, flag=all((state.profile / name).exists() for name in FLAGS))
 
 
-def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> None:
+def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> bool:
     """Register if need be, ask, offer a restore where one is due, send, and write down that it is done; raise Trouble.
 
-    `anyway`: the child knows that the server has more than the Journal, and does not want it back first.
+    `anyway`: the child knows that the server has more than the Journal, and does not want it back first. Return whether
+    a person still has to say whose laptop this is.
     """
     with state.alone():
         restore.finish_interrupted(state)
@@ -81,6 +82,14 @@ def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> 
         state.write(LAST, conditions.mark(now))
         for name in FLAGS:
             (state.profile / name).touch()
+        return _is_pending(state, at)
+
+
+def _is_pending(state: State, at: Registered) -> bool:
+    try:
+        return bool(server.ask(state, at, "status").get("approval") == "pending")
+    except Trouble:  # the backup is done all the same
+        return False
 
 
 def _offer_first(state: State, at: Registered, now: datetime, *, anyway: bool) -> None:
@@ -160,18 +169,21 @@ def _end_run(remote: rsync.Remote, at: Registered) -> None:
         return
 
 
-def note(state: State, trouble: Trouble | None) -> None:
-    """Write down how a run ended, for `xo-backup status`, and tell the child where only a person can go on."""
+def note(state: State, trouble: Trouble | None, *, pending: bool = False) -> None:
+    """Write down how a run ended, for `xo-backup status`, and tell the child where only a person can go on.
+
+    `pending`: a teacher has to say whose laptop this is; the run itself does not suffer from it.
+    """
     reason = trouble.reason if trouble else "done"
     message = trouble.message if trouble else words.SENTENCES["done"]
     try:
         state.write(OUTCOME, {"reason": reason, "message": message})
-        told = state.read(TOLD)
-        # Once for each thing, and again only after something else was so in between.
-        if reason in words.FOR_A_PERSON and told.get("message") != message:
-            sugar.notify("School server", message)
-            state.write(TOLD, {"message": message})
-        elif reason == "done":
+        asks = words.SENTENCES["pending"] if pending else message if reason in words.FOR_A_PERSON else ""
+        # Once for each thing, and again only after it was no longer so.
+        if asks and state.read(TOLD).get("message") != asks:
+            sugar.notify("School server", asks)
+            state.write(TOLD, {"message": asks})
+        elif reason == "done" and not asks:
             state.forget(TOLD)
     except Trouble:  # no profile, or its disk is full: the log has it
         return

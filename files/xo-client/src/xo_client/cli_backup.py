@@ -90,8 +90,8 @@ def _attempt(state: State, cancel: threading.Event) -> Trouble | None:
     try:
         _, now = backup.check(state)
         if not backup.is_done(state, now):
-            backup.once(state, anyway=False, tell=lambda _sent: None, cancel=cancel)
-            backup.note(state, None)
+            pending = backup.once(state, anyway=False, tell=lambda _sent: None, cancel=cancel)
+            backup.note(state, None, pending=pending)
             print("backed up")
     except Trouble as trouble:
         return trouble
@@ -113,11 +113,11 @@ def _now(state: State, chosen: argparse.Namespace, cancel: threading.Event) -> i
         tell.step(Step("send", *sent))
 
     try:
-        backup.once(state, anyway=chosen.anyway, tell=step, cancel=cancel)
+        pending = backup.once(state, anyway=chosen.anyway, tell=step, cancel=cancel)
     except Trouble as trouble:
         backup.note(state, trouble)
         return tell.failed(trouble)
-    backup.note(state, None)
+    backup.note(state, None, pending=pending)
     return tell.done("done", "Your Journal is on the school server now.")
 
 
