@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,21 @@ def test_a_laptop_on_its_battery(supplies: Path) -> None:
 def test_an_xo_whose_mains_are_silent_is_charging(supplies: Path) -> None:
     supply(supplies, "olpc-battery", type="Battery", capacity="12", status="Charging")
     assert laptop.power(supplies) == Power(True, 12)
+
+
+@pytest.mark.parametrize(
+    ("said", "costs"), [("u 1", True), ("u 3", True), ("u 2", False), ("u 4", False), ("u 0", False)]
+)
+def test_what_networkmanager_says_of_the_networks_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, costs: bool
+) -> None:
+    busctl = tmp_path / "busctl"
+    busctl.write_text(f"#!/bin/sh\n[ $3 = org.freedesktop.NetworkManager ] && echo {said}\n")
+    busctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert laptop.metered() is costs
+
+
+def test_without_networkmanager_no_network_costs_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not laptop.metered()
