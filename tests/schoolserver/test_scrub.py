@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,39 @@ def test_a_keepsake_that_no_snapshot_holds_any_more_is_named_too(tree: Path) -> 
             btrfs.delete_subvolume(tree / "datastore" / stamp)
     with rotten(tree, lost):
         assert verified(tree) == [Decayed(f"{tree.name}/keepsakes/{school.uid(0)}/{S2}/data", decay.DISK)]
+
+
+def test_what_came_since_the_last_snapshot_is_named_where_it_came(tree: Path) -> None:
+    place = f"datastore-current/{school.uid(2)[:2]}/{school.uid(2)}/data"
+    school.write_document(tree / "datastore-current", school.uid(2), rotting.noise())
+    with rotten(tree, (tree / place).read_bytes()):
+        assert verified(tree) == [Decayed(f"{tree.name}/{place}", decay.DISK)]
+
+
+def test_a_session_that_exchanges_what_is_looked_at_leads_the_reader_nowhere(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming, secret = tree / "datastore-current", tree.parent / "secret"
+    school.write_document(incoming, school.uid(2), rotting.noise())
+    entry = next(incoming.glob(f"*/{school.uid(2)}"))
+    lost = (entry / "data").read_bytes()
+    secret.mkdir()
+    path_of, moved = btrfs.path_of, list[str]()
+
+    def exchange(subvolume: int, inode: int) -> str:
+        path = path_of(subvolume, inode)
+        if path == os.path.relpath(entry / "data", incoming) and not entry.is_symlink():
+            entry.rename(incoming / "away")
+            entry.symlink_to(secret)
+            moved.append(path)
+        return path
+
+    os.mkfifo(secret / "data")  # whoever opened and read this would wait for ever
+    monkeypatch.setattr(btrfs, "path_of", exchange)
+    with rotten(tree, lost):
+        (said,) = verified(tree)
+        assert moved
+        assert (said.path, said.why.endswith("blocks of no file that the server keeps")) == ("", True)
 
 
 CHUNKS = st.lists(st.builds(scrub.Chunk, st.integers(1, 3), st.integers(0, 50), st.just(0), st.just(1)), unique=True)

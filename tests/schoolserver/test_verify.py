@@ -66,7 +66,7 @@ def test_what_a_disk_lost_is_said_and_told_until_it_is_mended(
     monkeypatch.setattr("sys.argv", ["xs", "verify", "--fast"])
     assert cli.main() == 1
     said = capfd.readouterr().err
-    assert f"{lost.relative_to(here.users)}: decayed: " in said
+    assert f"'{lost.relative_to(here.users)}': decayed: " in said
     assert "xs: 1 files have decayed: see `xs status`" in said
     monkeypatch.setattr("sys.argv", ["xs", "status"])
     assert cli.main() == 2

@@ -7,14 +7,16 @@ which file it was. What the kernel can mend from a second copy it mends. Numbers
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from schoolserver import btrfs, datastore
+from schoolserver import btrfs, datastore, opening
 from schoolserver.decay import DISK, Decayed, Piece
 from schoolserver.engines import KINDS
 
@@ -53,8 +55,8 @@ def pieces(users: Path, after: str) -> Iterator[Piece]:
             decayed = []
             if uncorrectable:
                 decayed = list(_files_in(users, chunk))
-                # Else of an incoming directory alone, or of btrfs's own trees.
-                decayed = decayed or [Decayed("", f"{uncorrectable} blocks that no snapshot or keepsake holds")]
+                # Else of Sugar's caches, of what has just gone, or of btrfs's own trees.
+                decayed = decayed or [Decayed("", f"{uncorrectable} blocks of no file that the server keeps")]
             yield Piece(chunk.place, size, decayed, corrected)
     finally:
         os.close(at)
@@ -87,16 +89,17 @@ def _scrub(at: int, chunk: Chunk) -> tuple[int, int, int]:
 
 
 def _files_in(users: Path, chunk: Chunk) -> Iterator[Decayed]:
-    """Yield the files with data in `chunk` that cannot be read: of what snapshots share, the newest snapshot's."""
+    """Yield the files with data in `chunk` that cannot be read: of what several share, the newest snapshot's."""
     extents: dict[int, bool] = {}  # by their logical byte: whether they can be read. Snapshots share them.
     for tree in datastore.trees(users):
         for kind in KINDS:
             told: set[int] = set()
-            for stamp in reversed(datastore.snapshots(tree, kind.snapshots)):
-                snapshot = tree / kind.snapshots / stamp
-                for path in _decayed_in(snapshot, chunk, extents, told):
+            taken = [tree / kind.snapshots / stamp for stamp in reversed(datastore.snapshots(tree, kind.snapshots))]
+            # Of incoming, what came since: the laptop takes it for whole, and the next snapshot would hold it.
+            for subvolume in (*taken, tree / kind.incoming):
+                for path in _decayed_in(subvolume, chunk, extents, told):
                     yield Decayed(os.path.relpath(path, users), DISK)
-    # Keepsakes stand in the subvolume that holds all trees.
+    # Keepsakes and power-logs stand in the subvolume that holds all trees.
     for path in _decayed_in(_subvolume_of(users), chunk, extents, set()):
         yield Decayed(os.path.relpath(path, users), DISK)
 
@@ -120,30 +123,40 @@ def _decayed_in(subvolume: Path, chunk: Chunk, extents: dict[int, bool], told: s
             if kind == _INLINE:
                 continue
             _, logical, _, size = _STORED.unpack_from(item)
-            if not chunk.logical <= logical < chunk.logical + chunk.length or logical in told:
+            if not chunk.logical <= logical < chunk.logical + chunk.length or logical in told or extents.get(logical):
                 continue
             try:
                 path = btrfs.path_of(top, inode)
-                if logical not in extents:
-                    extents[logical] = _can_be_read(top, path, offset, size)
-            except FileNotFoundError:  # a person had it removed meanwhile
+            except OSError:  # it went meanwhile, or a laptop put it deeper than btrfs can say
                 continue
-            if not extents[logical]:
+            readable = extents[logical] if logical in extents else _can_be_read(top, path, offset, size)
+            if readable is None:
+                continue
+            extents[logical] = readable
+            if not readable:
                 told.add(logical)
                 yield subvolume / path
     finally:
         os.close(top)
 
 
-def _can_be_read(top: int, path: str, offset: int, size: int) -> bool:
-    # Nobody but root can exchange a directory here for a link.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=top)
-    try:
+def _can_be_read(top: int, path: str, offset: int, size: int) -> bool | None:
+    """Say whether the disk gives back the part of the file at `path`; None when no file is there any more."""
+    *directories, name = path.split("/")
+    with ExitStack() as stack:
+        try:
+            # One by one: in incoming, a session may put a link where a directory stood.
+            at = top
+            for directory in directories:
+                at = stack.enter_context(opening.opened(at, directory))
+            descriptor = opening.open_regular(at, name)
+        except OSError as error:
+            return False if error.errno == errno.EIO else None
+        stack.callback(os.close, descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # from the disk, not from memory
-        while size > 0 and (piece := os.pread(descriptor, min(size, _PIECE), offset)):
-            offset, size = offset + len(piece), size - len(piece)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+        try:
+            while size > 0 and (piece := os.pread(descriptor, min(size, _PIECE), offset)):
+                offset, size = offset + len(piece), size - len(piece)
+        except OSError:
+            return False
     return True

@@ -91,7 +91,7 @@ def _pieces(users: Path, passes: Passes, on_btrfs: bool) -> Iterator[Piece]:
 
 def _say(piece: Piece) -> None:
     for one in piece.decayed:
-        print(f"{one.path or 'the disk'}: decayed: {one.why}", file=sys.stderr, flush=True)
+        print(f"{one.path!a}: decayed: {one.why}" if one.path else f"decayed: {one.why}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
