@@ -170,6 +170,27 @@ def test_who_holds_what_is_told_of_the_heaviest_first_each_learner_once(users: P
     ]
 
 
+def test_what_pinned_snapshots_alone_hold_is_told_and_counts(users: Path) -> None:
+    for tree in (JIM, ANN):
+        write_account(users, tree)
+    (users / JIM / ".state" / "usage").write_text("3 299\n")
+    for day, documents in ((0, 61), (1, 1)):
+        for number in range(61):
+            if number < documents:
+                school.write_document(users / ANN / "datastore-current", school.uid(number))
+            else:
+                school.remove_document(users / ANN / "datastore-current", school.uid(number))
+        school.end_run(users / ANN)
+        assert snapshot.take(users / ANN, school.day(day), users.parent / "catalog.db")
+    five = len(b"words")
+    assert look(users).holders == [
+        status.Holder(ANN, "Jim", 0, 0, 1, 60 * five),  # too many for keepsakes
+        status.Holder(JIM, "Jim", 299, 18, 1, 0),  # what Jim's holds lies in keepsakes as well
+    ]
+    (users.parent / "catalog.db").unlink()
+    assert [one.pinned_bytes for one in look(users).holders] == [0, 0]
+
+
 @pytest.mark.parametrize("trick", ["a link", "a pipe", "no number"])
 def test_no_trick_with_the_count_reaches_the_reader(users: Path, trick: str) -> None:
     write_account(users, ANN)

@@ -65,12 +65,15 @@ def test_a_loss_comes_from_the_pins_of_that_kind_alone() -> None:
 
 
 def test_a_full_disk_comes_first_and_says_who_holds_what() -> None:
-    holders = [Holder("SHC00000001", "Jim", 12_345_000_000, 3, 1), Holder("SHC00000002", "", 1 << 62, 0, 0)]
+    holders = [
+        Holder("SHC00000001", "Jim", 12_345_000_000, 3, 1, 300_000_000),
+        Holder("SHC00000002", "", 1 << 62, 0, 0),
+    ]
     loss = Loss("SHC00000001", "2026-11-23T101500Z", 18, "2026-11-24T101500Z")
     full = replace(WELL, disk=Disk(93, 90, 0.0), holders=holders, losses=[loss])
     lines = status.needs_person(full)
     assert lines[0] == Line("disk", "", "93 % full: above 90 % nothing new is taken")
-    assert lines[2] == Line("", "SHC00000001", "Jim: 12.3 GB, 3 keepsakes, 1 pinned snapshots")
+    assert lines[2] == Line("", "SHC00000001", "Jim: 12.3 GB, 3 keepsakes, 1 pinned snapshots with 0.3 GB of their own")
     assert lines[3].said.startswith("more than can be counted")
     assert lines[-1].about == "loss"
 
@@ -78,6 +81,17 @@ def test_a_full_disk_comes_first_and_says_who_holds_what() -> None:
 @pytest.mark.parametrize(("weeks", "told"), [(None, False), (3.2, True), (7.9, True), (8.0, False), (1000.0, False)])
 def test_a_disk_that_will_soon_be_full_needs_a_person_in_time(weeks: float | None, told: bool) -> None:
     assert bool(status.needs_person(replace(WELL, disk=Disk(70, 90, weeks)))) == told
+
+
+def test_what_a_person_can_do_about_decay_depends_on_where_it_is() -> None:
+    tail = "01/01abcdef-0000-4000-8000-000000000001/data"
+    decayed = [
+        Decayed(f"A/datastore/2026-11-24T101500Z/{tail}", "it is gone"),
+        Decayed(f"A/datastore-current/{tail}", "it is gone"),
+    ]
+    old, new = status.needs_person(replace(WELL, decayed=decayed))
+    assert old.said.endswith("; other versions: xs restore A, or the laptop has it still")
+    assert new.said.endswith("; remove the file, and the laptop sends it again")
 
 
 def test_what_is_worse_comes_before() -> None:

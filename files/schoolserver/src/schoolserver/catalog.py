@@ -12,7 +12,7 @@ import fcntl
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -77,6 +77,21 @@ def damaged(database: sqlite3.Connection) -> list[sqlite3.Row]:
     """Return (tree, uid, first, last, damaged) of every version with something wrong, what is wrong in `damaged`."""
     query = "SELECT tree, uid, first, last, damaged FROM versions WHERE damaged <> '' ORDER BY tree, uid, first"
     return database.execute(query).fetchall()
+
+
+def held_by(database: sqlite3.Connection, tree: str, stamps: Collection[str]) -> int:
+    """Return how many bytes of documents' data the snapshots `stamps` of `tree` hold, and no keepsake nor its newest.
+
+    It is what comes back at most when they go: others before the newest may hold some of it.
+    """
+    query = """
+        SELECT coalesce(sum(size), 0) FROM versions
+        WHERE tree = ?1 AND last < (SELECT max(stamp) FROM snapshots WHERE tree = ?1)
+            AND EXISTS (SELECT 1 FROM json_each(?2) WHERE value BETWEEN first AND last)
+            AND NOT EXISTS (SELECT 1 FROM keepsakes AS kept
+                WHERE kept.tree = versions.tree AND kept.uid = versions.uid AND kept.stamp BETWEEN first AND last)
+    """
+    return int(database.execute(query, (tree, json.dumps(list(stamps)))).fetchone()[0])
 
 
 def waiting(database: sqlite3.Connection, trees: list[str] | None = None) -> list[str]:

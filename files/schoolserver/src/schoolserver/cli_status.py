@@ -152,11 +152,14 @@ def _rotation(file: Path) -> Rotation | None:
 
 
 def _holders(where: House, rows: Iterable[Row], pinned: Mapping[str, Pins]) -> list[Holder]:
+    """Return the learners who have most of what is never freed by itself, the heaviest first."""
     trees: dict[str, list[Row]] = {}
     for row in rows:
         trees.setdefault(row.learner, []).append(row)
     # Each session counts all trees of its learner, so the largest count is the learner's.
     sizes = {learner: max(allowance.bytes_of(where.users / row.tree) for row in own) for learner, own in trees.items()}
+    held = _held_by_pins(where.state / paths.CATALOG.name, pinned)
+    pins_of = {learner: sum(held.get(row.tree, 0) for row in own) for learner, own in trees.items()}
     return [
         Holder(
             learner,
@@ -164,6 +167,16 @@ def _holders(where: House, rows: Iterable[Row], pinned: Mapping[str, Pins]) -> l
             sizes[learner],
             sum(1 for row in trees[learner] for _ in keepsakes.every(where.users / row.tree)),
             sum(len(pinned.get(row.tree, ())) for row in trees[learner]),
+            pins_of[learner],
         )
-        for learner in sorted(sizes, key=lambda learner: (-sizes[learner], learner))[:_HOLDERS]
+        for learner in sorted(sizes, key=lambda one: (-sizes[one] - pins_of[one], one))[:_HOLDERS]
     ]
+
+
+def _held_by_pins(file: Path, pinned: Mapping[str, Pins]) -> dict[str, int]:
+    """Return {tree: the bytes that its pinned snapshots alone hold}; nothing where the catalog cannot be read."""
+    try:
+        with closing(catalog.reading(file)) as database:
+            return {tree: catalog.held_by(database, tree, stamps) for tree, stamps in pinned.items() if stamps}
+    except sqlite3.Error:  # _damaged_documents() tells of it
+        return {}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from schoolserver import pins, stamps
 from schoolserver.decay import Decayed
+from schoolserver.engines import KINDS
 
 MOST = 20  # lines of one kind that people see; --json has all
 SOON = 8  # weeks: so long it may take to buy a disk
@@ -88,6 +89,7 @@ class Holder:
     bytes: int  # in incoming, documents/, power-logs/ and keepsakes, as the gate counted at the last session's end
     keepsakes: int
     pinned: int  # snapshots
+    pinned_bytes: int = 0  # of documents that only they hold, as far as the catalog knows
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,10 @@ def _disk_lines(status: Status) -> Iterator[Line]:
     for one in status.holders:
         size = f"{one.bytes / 1e9:.1f} GB" if one.bytes < _UNCOUNTABLE else "more than can be counted"
         name = f"{one.nick}: " if one.nick else ""
-        yield Line("", one.learner, f"{name}{size}, {one.keepsakes} keepsakes, {one.pinned} pinned snapshots")
+        pinned = f"{one.pinned} pinned snapshots"
+        if one.pinned:
+            pinned = f"{pinned} with {one.pinned_bytes / 1e9:.1f} GB of their own"
+        yield Line("", one.learner, f"{name}{size}, {one.keepsakes} keepsakes, {pinned}")
     if status.holders:
         yield Line("", "", "xs keepsake list, xs snapshot unpin; or the child deletes, and then xs keepsake remove")
 
@@ -270,7 +275,9 @@ def _loss(one: Loss) -> str:
 def _decayed(one: Decayed) -> tuple[str, str]:
     tree, _, path = one.path.partition("/")
     act = "look at the disk (dmesg, smartctl)"
-    if path:
+    if path.partition("/")[0] in {kind.incoming for kind in KINDS}:
+        act = f"{act}; remove the file, and the laptop sends it again"
+    elif path:
         act = f"{act}; other versions: xs restore {tree}, or the laptop has it still"
     return tree, f"{path}: {one.why}: {act}".removeprefix(": ")
 
