@@ -72,6 +72,21 @@ def test_a_rotation_that_is_killed_has_the_catalog_looked_at(host: Host) -> None
     assert "xs-catalog.service" in host.service("xs-rotation.service").systemd_properties["OnFailure"]
 
 
+def test_rotation_hears_from_within_its_confinement_whether_the_clock_follows_the_network(host: Host) -> None:
+    """Where nobody answered, the first network time after a long holiday would stop it for seven days."""
+    asked, heard = "timedatectl show --property=NTPSynchronized --value", "/var/lib/xs/network-time"
+    place = "/run/systemd/system/xs-rotation.service.d"
+    instead = f'[Service]\\nExecStart=\\nExecStart=/bin/sh -c "{asked} >{heard}"\\n'
+    try:
+        host.check_output(f"mkdir -p {place} && printf '{instead}' >{place}/ask.conf && systemctl daemon-reload")
+        host.check_output("systemctl start xs-rotation.service")
+        said = host.check_output(f"cat {heard}")
+    finally:
+        host.check_output(f"rm -rf {place} {heard} && systemctl daemon-reload")
+    assert said in ("yes", "no")
+    assert said == host.check_output(asked)
+
+
 @pytest.mark.parametrize("unit", [*LISTENERS, "xs-registrar", "xs-snapshot"])
 def test_a_part_that_is_restarted_again_and_again_runs_and_keeps_its_socket(host: Host, unit: str) -> None:
     host.check_output(f"for n in 1 2 3 4 5 6 7; do systemctl restart {unit}.service || exit 1; done")
