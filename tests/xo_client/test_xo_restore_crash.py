@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A restore is killed, cut off, or the power goes: no document is lost or seen in part, and the next run completes it.
 
-Kills come before each call that changes the disk (crashing.py); what rsync changes meanwhile is met by kills and cut-offs
-at random moments.
+Kills come before each call that changes the disk (crashing.py); what rsync changes meanwhile is met by kills and
+cut-offs at random moments.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Service:
             words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[:3]
             if not any(os.path.basename(word) == _PROGRAM.encode() for word in words) or not _is_alive(process):
                 return False
-            return sugar.profile(_environment(process)) == self._profile
+            return os.path.realpath(sugar.profile(_environment(process))) == os.path.realpath(self._profile)
         except OSError:  # it has ended
             return False
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import filecmp
 import os
 import shutil
 import subprocess
@@ -29,7 +28,9 @@ RECORD = "moving"
 _LAYOUT = "6"  # of the datastore; Sugar makes it anew where it is missing, and takes its absence for layout 0
 _KEPT = "kept"  # where today's versions are made ready, in the staging directory
 _ASIDE = "-aside"  # ends the name of the directory, beside the staging one, for what Sugar would delete
+_OWN = ("metadata/uid", "metadata/title")  # what a version that is kept has for itself
 _STARTS = 5  # of the datastore service by somebody else, while documents are moved
+_BLOCK = 1 << 20  # bytes
 _EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2), Linux
 
 
@@ -136,7 +137,7 @@ def is_same(one: Path, files: Files, other: Path, others: Files) -> bool:
     if {name: size for name, (size, _) in files.items()} != {name: size for name, (size, _) in others.items()}:
         return False
     unlike = [name for name in files if files[name] != others[name]]
-    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in unlike)
+    return all(_has_same_bytes(one / name, other / name) for name in unlike)
 
 
 def _keep(datastore: Path, work: Path, uid: str, old: Path, day: str) -> int:
@@ -151,7 +152,7 @@ def _keep(datastore: Path, work: Path, uid: str, old: Path, day: str) -> int:
         target = journal.place(datastore, new_uid)
         if not os.path.lexists(target):
             break
-        if _is_kept(files, _files(target)):
+        if _is_kept(old, files, target):
             return 0
     else:
         raise OSError(errno.EEXIST, "no free uid", str(datastore))
@@ -168,24 +169,44 @@ def _keep(datastore: Path, work: Path, uid: str, old: Path, day: str) -> int:
     return 1
 
 
-def _is_kept(files: Files, kept: Files) -> bool:
-    own = ("metadata/uid", "metadata/title")
-    return {n: f for n, f in files.items() if n not in own} == {n: f for n, f in kept.items() if n not in own}
+def _is_kept(old: Path, files: Files, target: Path) -> bool:
+    """Say whether the entry `target` has all of `old` but uid and title: as the same files, or byte for byte."""
+    kept = _files(target)
+    if _without_name(files) != _without_name(kept):
+        return False
+    pairs = [(old / name, target / name) for name in _without_name(files)]
+    return all(os.path.samefile(*pair) or _has_same_bytes(*pair) for pair in pairs)
+
+
+def _has_same_bytes(one: Path, other: Path) -> bool:
+    with one.open("rb") as left, other.open("rb") as right:
+        while True:
+            block = left.read(_BLOCK)
+            if block != right.read(_BLOCK):
+                return False
+            if not block:
+                return True
+
+
+def _without_name(files: Files) -> dict[str, tuple[int, int]]:
+    return {name: file for name, file in files.items() if name not in _OWN}
 
 
 def _double(old: Path, made: Path, files: Files) -> None:
     """Make the entry `made` of the same files as `old`: linked, for Sugar never writes into a file that is there."""
     (made / "metadata").mkdir(parents=True)
-    for name in files:
-        if name in ("metadata/uid", "metadata/title"):
-            continue
-        try:
-            os.link(old / name, made / name, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV):
-                raise
-            shutil.copy2(old / name, made / name, follow_symlinks=False)
-            _fsync(made / name)
+    for name in _without_name(files):
+        _link(old / name, made / name)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV):
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)
+        _fsync(target)
 
 
 def _exchange(new: Path, old: Path) -> None:
