@@ -49,11 +49,9 @@ SEEN: list[tuple[dict[str, str | bytes], bool]] = [
 
 @pytest.mark.parametrize(("properties", "deleted"), SEEN, ids=lambda value: str(value)[:40])
 def test_it_deletes_what_it_cannot_read(tmp_path: Path, properties: dict[str, str | bytes], deleted: bool) -> None:
-    entry = write(
-        tmp_path, uid_of(1), data=b"x" * 5, **{"filesize": "5"} | {k: v for k, v in properties.items() if k != "title"}
-    )
-    if "title" in properties:
-        (entry / "metadata" / "title").write_text(str(properties["title"]))
+    entry = write(tmp_path, uid_of(1))
+    for key, value in properties.items():
+        (entry / "metadata" / key).write_bytes(value.encode() if isinstance(value, str) else value)
     assert bool(rebuild.will_delete(entry)) == deleted
 
 
