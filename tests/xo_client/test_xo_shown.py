@@ -35,10 +35,10 @@ def seen(event: dict[str, Any], task: str = RESTORE) -> shown.Shown:
 
 def test_the_best_day_comes_first_then_what_is_missing_then_the_other_days_newest_first() -> None:
     assert [(choice.label, choice.note, choice.arguments) for choice in shown.choices(LISTING)] == [
-        ("Everything, as it was on Saturday 21 November", "120 documents, 23 MB", ()),
+        ("Everything, as it was on Saturday\xa021\xa0November", "120 documents, 23 MB", ()),
         ("Only what my Journal does not have", "12 documents", ("--missing",)),
-        ("As it was on Monday 23 November", "12 documents, 3.5 MB", ("--day", "2026-11-23")),
-        ("As it was on Friday 20 November", "1 document", ("--day", "2026-11-20")),
+        ("As it was on Monday\xa023\xa0November", "12 documents, 3.5 MB", ("--day", "2026-11-23")),
+        ("As it was on Friday\xa020\xa0November", "1 document", ("--day", "2026-11-20")),
     ]
 
 
@@ -53,8 +53,16 @@ def test_a_server_without_documents_is_said_to_have_none() -> None:
     assert (now.sentence, now.buttons) == ("The school server has no documents of this laptop yet.", (CLOSE,))
 
 
+def test_a_list_that_did_not_come_says_why_and_can_be_asked_for_again_where_that_helps() -> None:
+    away = shown.not_listed({"reason": "away", "message": "Not here."}, 1)
+    assert (away.sentence, away.buttons) == ("Not here.", (RETRY, CLOSE))
+    assert shown.not_listed({"reason": "stranger", "message": "Another."}, 1).buttons == (CLOSE,)
+    assert "tell your teacher" in shown.not_listed({}, 1).sentence
+
+
 def test_a_pending_approval_is_told_above_the_choices() -> None:
     assert "ask your teacher" in shown.choosing({**LISTING, "approval": "pending"}).detail
+    assert "ask your teacher" in shown.choosing({"approval": "pending", "days": []}).sentence
     assert "ask your teacher" not in shown.choosing(LISTING).detail
 
 
@@ -79,8 +87,8 @@ def test_a_cancel_that_was_asked_for_is_not_asked_for_again_by_late_progress() -
 
 def test_the_plan_says_how_much_from_when_and_what_of_today_stays_beside_it() -> None:
     plan = {"event": "plan", "documents": 120, "bytes": 23_456_789, "kept": 3, "day": "2026-11-21"}
-    assert seen(plan).detail == "120 documents, 23 MB from Saturday 21 November. 3 documents of today stay beside them."
-    assert seen({**plan, "kept": 0}).detail == "120 documents, 23 MB from Saturday 21 November."
+    assert seen(plan).detail == "120 documents, 23 MB from Saturday\xa021\xa0November. 3 documents of today stay beside them."
+    assert seen({**plan, "kept": 0}).detail == "120 documents, 23 MB from Saturday\xa021\xa0November."
 
 
 def test_after_a_restore_sugar_is_to_be_started_again_and_after_a_backup_not() -> None:
@@ -115,7 +123,7 @@ def test_a_program_that_ends_without_a_word_is_no_success() -> None:
 
 
 def test_the_offer_names_the_documents_and_the_day_where_it_knows_them() -> None:
-    asked = "The school server has 120 documents of yours from Saturday 21 November. Do you want them back?"
+    asked = "The school server has 120 documents of yours from Saturday\xa021\xa0November. Do you want them back?"
     assert shown.offered({"documents": 120, "day": "2026-11-21"}).sentence == asked
     assert shown.offered({"documents": 1}).sentence.endswith("1 document of yours. Do you want it back?")
     assert shown.offered({}).sentence == "The school server has documents of yours. Do you want them back?"
@@ -153,7 +161,7 @@ def test_whatever_a_program_prints_something_is_shown(kind: str, fields: dict[st
     printed = json.dumps({**fields, "event": kind})
     event = shown.parse(printed)
     assert event is not None
-    for now in (seen(event, task), shown.choosing(event), shown.offered(event)):
+    for now in (seen(event, task), shown.choosing(event), shown.not_listed(event, 1), shown.offered(event)):
         assert now.sentence
         assert now.fraction is None or 0 <= now.fraction <= 1
         assert set(now.buttons) <= set(LABELS)

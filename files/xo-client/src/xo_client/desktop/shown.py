@@ -8,7 +8,7 @@ import json
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from xo_client.progress import megabytes
-from xo_client.words import SENTENCES
+from xo_client.words import PASSING, SENTENCES
 
 BACKUP, RESTORE = "backup", "restore"
 
@@ -147,11 +147,16 @@ def choosing(listing: Dict[str, Any]) -> Shown:
     """Return what is shown above the choices of `listing`, or instead of them where there is nothing to choose."""
     pending = SENTENCES["pending"] if listing.get("approval") == "pending" else ""
     if not choices(listing):
-        message = listing.get("message")
-        sentence = message if isinstance(message, str) and message else SENTENCES["nothing"]
-        return Shown(sentence, detail=pending, buttons=(CLOSE,))
+        return Shown(pending or SENTENCES["nothing"], buttons=(CLOSE,))
     kept = "What only today's Journal has stays in it."
     return Shown("What do you want back?", detail=f"{kept} {pending}".strip(), buttons=(START, CANCEL))
+
+
+def not_listed(answer: Dict[str, Any], code: int) -> Shown:
+    """Return what is shown when `xo-restore --list --json` ended with `code` and gave `answer` in place of a list."""
+    if not isinstance(answer.get("message"), str):
+        return without_word(code)
+    return _ended({**answer, "retry": answer.get("reason") in PASSING}, RESTORE)
 
 
 def last_saved(status: Dict[str, Any]) -> str:
@@ -181,7 +186,7 @@ def said(day: str) -> str:
         date = datetime.datetime.strptime(day, "%Y-%m-%d")
     except ValueError:
         return day
-    return f"{date:%A} {date.day} {date:%B}"
+    return f"{date:%A}\xa0{date.day}\xa0{date:%B}"  # on one line
 
 
 def _planned(event: Dict[str, Any]) -> str:

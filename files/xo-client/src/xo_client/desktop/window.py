@@ -35,6 +35,7 @@ _ICONS = {
 _PROGRAMS = {shown.BACKUP: ["xo-backup", "now"], shown.RESTORE: ["xo-restore"]}
 _TITLES = {shown.BACKUP: "Save my Journal on the school server", shown.RESTORE: "My documents on the school server"}
 _PULSE_MS = 100
+_DRAW_MS = 100
 _LOGOUT_SECONDS = 10
 _open: Optional[Window] = None
 
@@ -95,7 +96,8 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self._listing: Dict[str, Any] = {}
         self._choices: List[Choice] = []
         self._shown = shown.asking()
-        self._pulse = 0
+        self._pulse = 0  # GLib's number of a timer, 0: none
+        self._drawing = 0  # as well
 
         self.set_decorated(False)
         self.set_resizable(False)
@@ -107,7 +109,7 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         if beneath:
             self.set_transient_for(beneath[0])
         screen = Gdk.Screen.get_default()
-        width = min(screen.get_width() - 2 * style.GRID_CELL_SIZE, 12 * style.GRID_CELL_SIZE)
+        width = min(screen.get_width() - 2 * style.GRID_CELL_SIZE, 13 * style.GRID_CELL_SIZE)
         self.set_size_request(width, min(screen.get_height() - 4 * style.GRID_CELL_SIZE, 9 * style.GRID_CELL_SIZE))
         self.connect("key-press-event", self.__key_cb)
         self.connect("delete-event", self.__delete_cb)
@@ -151,7 +153,7 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         if self._shown.buttons == ():  # the child pressed Cancel
             self.destroy()
         elif "days" not in self._listing:
-            self.show_now(shown.after(self._listing, self._task, shown.without_word(code)))
+            self.show_now(shown.not_listed(self._listing, code))
         else:
             self._choices = shown.choices(self._listing)
             self.show_now(shown.choosing(self._listing))
@@ -160,7 +162,14 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         event = shown.parse(line)
         if event is not None:
             self._told = self._told or event.get("event") == "end"
-            self.show_now(shown.after(event, self._task, self._shown))
+            self._shown = shown.after(event, self._task, self._shown)
+            # A program may tell of each file: Sugar has more to do than to draw all of that.
+            self._drawing = self._drawing or GLib.timeout_add(_DRAW_MS, self.__draw_cb)
+
+    def __draw_cb(self) -> bool:
+        self._drawing = 0
+        self._draw()
+        return False
 
     def __ended_cb(self, code: int) -> None:
         self._program = None
@@ -310,8 +319,9 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
 
     def __destroy_cb(self, _window: Any) -> None:
         shell.get_model().pop_modal()
-        if self._pulse:
-            GLib.source_remove(self._pulse)
+        for timer in (self._pulse, self._drawing):
+            if timer:
+                GLib.source_remove(timer)
         if self._program is not None:
             self._program.cancel()
 
@@ -338,7 +348,7 @@ def _label(pixels: int) -> Any:
     label = Gtk.Label()
     label.set_line_wrap(True)
     label.set_justify(Gtk.Justification.CENTER)
-    label.set_max_width_chars(60)
+    label.set_max_width_chars(50)
     font = Pango.FontDescription()
     font.set_absolute_size(pixels * Pango.SCALE)
     label.modify_font(font)
