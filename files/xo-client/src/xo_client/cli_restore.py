@@ -60,24 +60,28 @@ def _restore(state: State, wish: Wish, tell: Printer, cancel: threading.Event) -
     try:
         with state.alone():
             at = _registered(state)
-            approval = server.ask(state, at, "status").get("approval")
-            history = server.ask(state, at, "history")
-            remote = rsync.Remote(server.ssh(state, at))
+            engine = restore.Restore(state, rsync.Remote(server.ssh(state, at)), tell, cancel)
             try:
-                result = restore.Restore(state, remote, tell, cancel).run(history, wish)
+                result = engine.run(server.ask(state, at, "history"), wish)
             except Trouble as trouble:
-                if trouble.reason == "nothing" and approval == "pending":
+                if trouble.reason == "nothing" and _is_pending(state, at):
                     raise Trouble("pending") from trouble
                 raise
             state.forget(_OFFER)
+            pending = not result.restored and _is_pending(state, at)
     except restore.NoRoom as trouble:
         return tell.failed(trouble, fits=trouble.fits, documents=trouble.documents)
     except Trouble as trouble:
         return tell.failed(trouble)
     left = [one._asdict() for one in result.left]
-    if not result.restored and approval == "pending":
+    if pending:
         return tell.failed(Trouble("pending"), left=left)
     return tell.done("done" if result.restored else "nothing", sentence(result), left=left)
+
+
+def _is_pending(state: State, at: Registered) -> bool:
+    """Say whether a teacher has yet to say whose this laptop is: then there may be more than the laptop can see."""
+    return bool(server.ask(state, at, "status").get("approval") == "pending")
 
 
 def sentence(result: Result) -> str:

@@ -58,9 +58,10 @@ def move_in(
     `day` goes into the title of today's versions. Trouble that comes before anything was changed leaves the Journal as
     it was; later trouble, such as a disk that fails, leaves the record for the next start.
     """  # fmt: skip
-    wanted = {uid: restore_plan.fingerprint(_files(work / place)) for uid, place in places.items()}
     _sync(work)
     with service.stopped(datastore):
+        taken = [uid for uid in places if os.path.lexists(journal.place(datastore, uid))]
+        wanted = {uid: restore_plan.fingerprint(_files(work / places[uid])) for uid in taken}
         state.write(RECORD, {
             "work": str(work), "datastore": str(datastore), "missing_only": missing_only, "day": day,
             "places": places, "wanted": wanted,
@@ -109,9 +110,8 @@ def _place(datastore: Path, work: Path, uid: str, new: Path, record: dict[str, A
 
     Done again after an interruption it does only what is left to do.
     """
-    wanted = _files(new)
-    if restore_plan.fingerprint(wanted) != record["wanted"][uid]:
-        return 0, 0  # it is in the Journal already; what is here now, if anything, is what had to give way
+    if not os.path.lexists(new):
+        return 0, 0  # it is in the Journal already
     old = journal.place(datastore, uid)
     _make_drawer(old.parent, work)
     if not os.path.lexists(old):
@@ -121,7 +121,9 @@ def _place(datastore: Path, work: Path, uid: str, new: Path, record: dict[str, A
         os.rename(old, _free(_aside(work) / uid))
         os.rename(new, old)
         return 1, 0
-    today = _files(old)
+    wanted, today = _files(new), _files(old)
+    if restore_plan.fingerprint(wanted) != record["wanted"].get(uid):
+        return 0, 0  # it is in the Journal already, and what is here had to give way; or today's came meanwhile
     if today and (record["missing_only"] or is_same(new, wanted, old, today)):
         return 0, 0
     # One without files is what Sugar leaves for a moment while it deletes.

@@ -26,19 +26,23 @@ _LONGEST_TITLE = 200  # characters that are shown of one
 def damage(entry: Path) -> str:
     """Return why Sugar could not read the entry, or that its data is not whole; "" where it is sound."""
     try:
-        found = properties(entry)
+        items = list(os.scandir(entry / "metadata"))
     except OSError:
+        items = []
+    if not items:
         return "its title and all that belongs to it are missing"
-    if not found:
-        return "its title and all that belongs to it are missing"
-    if not all(item.is_file(follow_symlinks=False) for item in os.scandir(entry / "metadata")):
-        # A link that leads nowhere, a directory on Debian 13. Sugar would wait at a pipe for ever.
-        return "there is something in it that is no file"
-    for key, value in found.items():
-        why = _damage_of(key, value)
+    promised = None
+    for item in items:
+        if not item.is_file(follow_symlinks=False):
+            # A link that leads nowhere, a directory on Debian 13. Sugar would wait at a pipe for ever.
+            return "there is something in it that is no file"
+        value = _read(item.path, LONGEST_PROPERTY + 1)
+        why = _damage_of(item.name, value)
         if why:
             return why
-    return _damage_of_data(entry, found.get("filesize"))
+        if item.name == "filesize":
+            promised = int(value)
+    return _damage_of_data(entry, promised)
 
 
 def _damage_of(key: str, value: bytes) -> str:
@@ -61,7 +65,7 @@ def _damage_of(key: str, value: bytes) -> str:
     return ""
 
 
-def _damage_of_data(entry: Path, promised: bytes | None) -> str:
+def _damage_of_data(entry: Path, promised: int | None) -> str:
     try:
         one = os.lstat(entry / "data")
         size = one.st_size if stat.S_ISREG(one.st_mode) else -1
@@ -69,7 +73,7 @@ def _damage_of_data(entry: Path, promised: bytes | None) -> str:
         size = 0
     if size < 0:
         return "its contents are no file"
-    if promised is not None and size < int(promised):
+    if promised is not None and size < promised:
         return "its contents are missing" if size == 0 else "its contents are not whole"
     return ""
 
@@ -80,22 +84,19 @@ def will_delete(entry: Path) -> str:
     return "" if why.startswith("its contents") else why
 
 
-def properties(entry: Path) -> dict[str, bytes]:
-    """Return the entry's properties, each cut after what Sugar would read; links and pipes are none. Raise OSError."""
-    found = {}
-    for item in os.scandir(entry / "metadata"):
-        if item.is_file(follow_symlinks=False):
-            descriptor = os.open(item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with open(descriptor, "rb") as file:
-                found[item.name] = file.read(LONGEST_PROPERTY + 1)
-    return found
+def _read(path: str, most: int) -> bytes:
+    """Return the first `most` bytes of a file that may have become a link or a pipe since one looked; raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
 
 
 def title(entry: Path) -> str:
     """Return the entry's title on one line, "" where there is none."""
     try:
-        with open(os.open(entry / "metadata" / "title", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            text = file.read(4 * _LONGEST_TITLE).decode("utf-8", "replace")
+        text = _read(str(entry / "metadata" / "title"), 4 * _LONGEST_TITLE).decode("utf-8", "replace")
     except OSError:
         return ""
     return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())[:_LONGEST_TITLE]

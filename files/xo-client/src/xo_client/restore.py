@@ -150,9 +150,10 @@ def _with_room(fetch: Sequence[Document], staging: Staging, *, fit: bool) -> lis
 
     Raise NoRoom where that is not all and `fit` does not say that it need not be, or where it is nothing.
     """
+    there = staging.there(fetch)
     staging.top.mkdir(mode=0o700, parents=True, exist_ok=True)
     disk = os.statvfs(staging.top)
-    free, there = disk.f_bavail * disk.f_frsize, staging.there(fetch)
+    free = disk.f_bavail * disk.f_frsize
     fits = restore_plan.fitting(fetch, free, disk.f_frsize, there)
     if len(fits) < len(fetch) and not (fit and fits):
         needs = sum(max(one.room(disk.f_frsize) - there.get(one.uid, 0), 0) for one in fetch)

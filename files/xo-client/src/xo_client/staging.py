@@ -45,6 +45,8 @@ class Staging:
 
     def there(self, wanted: Iterable[Document]) -> dict[str, int]:
         """Return {uid: bytes that are here already} for those of `wanted` of which anything is."""
+        if not self.top.exists():
+            return {}
         found = {document.uid: self._bytes_of(document) for document in wanted}
         return {uid: size for uid, size in found.items() if size}
 
@@ -53,6 +55,8 @@ class Staging:
 
     def prune(self, wanted: Sequence[Document]) -> None:
         """Remove all that is not part of `wanted`; raise OSError."""
+        if not self.top.exists():
+            return
         keep = {os.path.join(self.folder(one.source), path) for one in wanted for path in _paths(one).values()}
         for folder, names, files in os.walk(self.top, topdown=False):
             for name in files:
@@ -126,9 +130,10 @@ class Staging:
                 store, place = folder / layout0.STORE, folder / _CONVERTED / document.uid
                 shutil.rmtree(place, ignore_errors=True)
                 layout0.convert(store, document.uid, place)
-            else:
-                _remove_others(folder, document)
-            rebuild.complete(place)
+            elif _has_others(place, document):
+                _remove_others(place, document)
+            if "metadata/creation_time" not in document.files:
+                rebuild.complete(place)
             return place, rebuild.damage(place)
         except layout0.Unreadable as error:
             return place, str(error)
@@ -158,9 +163,13 @@ def regular(top: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _remove_others(folder: Path, document: Document) -> None:
+def _has_others(place: Path, document: Document) -> bool:
+    """Say whether there is more in an entry than its listing has."""
+    return len(os.listdir(place)) + len(os.listdir(place / "metadata")) != len(document.files) + 1
+
+
+def _remove_others(place: Path, document: Document) -> None:
     """Remove from an entry what its listing does not have: a link, above all."""
-    place = folder / document.uid[:2] / document.uid
     for above, names, files in os.walk(place, topdown=False):
         for name in names + files:
             path = os.path.join(above, name)
