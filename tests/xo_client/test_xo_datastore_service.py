@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -120,6 +121,17 @@ def test_nobody_is_stopped_while_an_activity_saves(
     with pytest.raises(Trouble) as trouble, service.stopped(journal(home)):
         pytest.fail("it was stopped")
     assert trouble.value.reason == "writing"
+    assert process.poll() is None
+
+
+def test_a_cancel_ends_the_wait(start: Start, home: Path) -> None:
+    write(journal(home), uid_of(1), data=b"12", filesize="5", when=int(time.time()))
+    process, cancel = start(), threading.Event()
+    cancel.set()
+    service = Service(home / ".sugar" / "default", cancel)
+    with pytest.raises(Trouble) as trouble, service.stopped(journal(home)):
+        pytest.fail("it was stopped")
+    assert trouble.value.reason == "cancelled"
     assert process.poll() is None
 
 

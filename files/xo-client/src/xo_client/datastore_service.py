@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,15 +33,17 @@ _STILL = 3.0  # seconds in which a Journal that nobody writes to stays as it is
 class Service:
     """The datastore service of one profile."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, cancel: threading.Event | None = None) -> None:
+        """`cancel`, when set, ends the wait for activities that save."""
         self._profile = profile
+        self._cancel = cancel or threading.Event()
         self._address: str | None = None  # of the session bus that it was on
 
     @contextmanager
     def stopped(self, datastore: Path) -> Iterator[None]:
         """Let no datastore service run that writes to `datastore`, and start it again afterwards if one did.
 
-        Raise Trouble (writing) when activities do not stop saving.
+        Raise Trouble: writing when activities do not stop saving, cancelled.
         """
         if self.processes():
             self._wait_until_quiet(datastore)
@@ -110,7 +113,8 @@ class Service:
                 time.sleep(_STILL)
                 if _state(datastore) == before:
                     return
-            time.sleep(_LOOK)
+            if self._cancel.wait(_LOOK):
+                raise Trouble("cancelled")
         raise Trouble("writing")
 
     def _call(self, *words: str, seconds: int = 5) -> str:

@@ -133,7 +133,7 @@ class Restore:
             raise Trouble("cancelled")
         moved = move_in.move_in(
             self._state, self._journal, self._staging.top, checked.places, missing_only=wish.missing_only,
-            day=_today(day), service=Service(self._state.profile),
+            day=_today(day), service=Service(self._state.profile, self._cancel),
             progress=_counted(self._tell, "move", len(checked.places)),
         )  # fmt: skip
         return Result(moved.restored, moved.kept, [*left, *checked.left, *moved.aside], day)

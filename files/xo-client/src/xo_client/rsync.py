@@ -89,13 +89,26 @@ def pull(
 ) -> None:
     """Make `into` hold what `source` on the server holds and the filter `rules` let through; raise Trouble.
 
-    What came before a connection broke off stays, and the next pull goes on from there.
+    What came before a connection broke off stays, and the next pull goes on from there. What the server cannot read
+    is not there at the end: whoever has its listing sees that.
     """  # fmt: skip
     into.mkdir(parents=True, exist_ok=True)
     words = [*_LETTERS, "--partial", _TIMEOUT, remote.place(source + "/"), f"{into}/"]
     code, err = _transfer(remote, words, rules, cancel, progress)
-    if code not in (0, VANISHED):
-        raise said(err)
+    stopped = _stopped_pull(code, err)
+    if stopped:
+        raise stopped
+
+
+def _stopped_pull(code: int, err: str) -> Trouble | None:
+    if code in (0, VANISHED):
+        return None
+    # The server only reads, so it is this disk.
+    if "No space left on device" in err or "Disk quota exceeded" in err:
+        return Trouble("room")
+    if "Read-only file system" in err:
+        return Trouble("disk")
+    return None if code == PARTLY and "xs: " not in err else said(err)
 
 
 def push(
