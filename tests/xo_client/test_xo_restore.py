@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -278,3 +279,62 @@ def test_a_broken_connection_goes_on_where_it_stopped(laptop: Laptop, school: Sc
             assert look(laptop.journal) == before
     assert 2 < attempts < 12
     assert look(laptop.journal) == look(snapshot)
+
+
+def test_what_the_server_cannot_read_is_named_and_the_rest_comes(laptop: Laptop, school: School) -> None:
+    snapshot = school.snapshot()
+    write(snapshot, FIRST, title="Sound")
+    unreadable = write(snapshot, SECOND, title="Not all of it") / "data"
+
+    def step(step: Step) -> None:
+        if step.phase == "fetch":
+            unreadable.unlink(missing_ok=True)
+
+    laptop.told.step = step  # type: ignore[method-assign]
+    result = laptop.restore()
+    assert laptop.titles() == ["Sound"]
+    assert [(left.title, left.why) for left in result.left] == [
+        ("Not all of it", "the school server could not read all of it")
+    ]
+
+
+def test_a_newer_snapshot_goes_on_from_what_the_older_left(laptop: Laptop, school: School) -> None:
+    old = school.snapshot(STAMP)
+    for number in range(10):
+        write(old, uid_of(number), data=os.urandom(100_000))
+    school.cut_off_after(700_000)
+    with pytest.raises(Trouble):
+        laptop.restore()
+    there = len(list(laptop.staging.glob("*/??/*/data")))
+    assert there
+    new = school.snapshot(LATER)
+    shutil.copytree(old, new, dirs_exist_ok=True)
+    shutil.rmtree(new / uid_of(0)[:2])
+    write(new, uid_of(1), title="Another", data=b"now", when=1_750_000_000)
+    school.cut_off_after(1_000_000 - 100_000)  # less than all of it
+    for _ in range(3):
+        try:
+            laptop.restore()
+            break
+        except Trouble:
+            continue
+    assert look(laptop.journal) == look(new)
+
+
+def test_a_journal_on_another_disk_is_restored_there(laptop: Laptop, school: School, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk")
+    snapshot = school.snapshot()
+    write(snapshot, FIRST, title="Back")
+    card = tmp_path / "card"
+    card.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(card)], check=True)
+    try:
+        (card / "journal").mkdir()
+        shutil.rmtree(laptop.journal)
+        laptop.journal.symlink_to(card / "journal")
+        assert laptop.restore().restored == 1
+        assert look(card / "journal") == look(snapshot)
+        assert [path.name for path in card.iterdir()] == ["journal"]
+    finally:
+        subprocess.run(["umount", str(card)], check=True)
