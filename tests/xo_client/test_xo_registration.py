@@ -152,6 +152,41 @@ def test_only_a_person_turns_to_another_server(school: School, settings: dict[st
     assert not state.known_hosts.exists()
 
 
+@pytest.mark.parametrize("where", ["XOL00000012@elsewhere", "XOL00000013@127.0.0.1"])
+def test_a_network_with_another_schoolserver_in_it_turns_nothing_over(
+    school: School, settings: dict[str, str], state: State, where: str
+) -> None:
+    at = registration.register(state, asked=True)
+    school.answer.update(backupurl=f"{where}:backup", jabberserver="elsewhere")
+    with pytest.raises(Trouble) as caught:
+        registration.register(state, asked=False)
+    assert caught.value.reason == "stranger"
+    assert registration.registered(state) == at
+    assert (settings["backup-url"], settings["jabber-server"]) == ("XOL00000012@127.0.0.1:backup", "schoolserver")
+
+
+def test_a_person_registers_again_where_the_known_server_is_gone(
+    school: School, settings: dict[str, str], state: State
+) -> None:
+    registration.register(state, asked=True)
+    record = state.read(registration.RECORD)
+    state.write(registration.RECORD, {**record, "host": "gone.invalid"})
+    with pytest.raises(Trouble) as caught:
+        registration.register(state, asked=False)
+    assert caught.value.reason == "away"
+    assert registration.register(state, asked=True).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["", "-x", "a b", "x" * 300])
+def test_a_chat_server_that_is_none_is_not_kept(
+    school: School, settings: dict[str, str], state: State, host: str
+) -> None:
+    settings["jabber-server"] = "before"
+    school.answer["jabberserver"] = host
+    registration.register(state, asked=True)
+    assert settings["jabber-server"] == "before"
+
+
 def test_browse_finds_the_cookie_that_it_would_crash_over(
     school: School, settings: dict[str, str], state: State, tmp_path: Path
 ) -> None:

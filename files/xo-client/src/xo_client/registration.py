@@ -56,21 +56,32 @@ def register(state: State, *, asked: bool) -> Registered:
 
     `asked` says that a person chose Register: only a person may turn to another server than the one known so far.
     """
-    target = host(state)
+    known = registered(state)
     serial, machine = _identity(state)
     _make_key(state)
-    answer = _call(target, serial, sugar.nick(), machine, _public_key(state))
+    words = (serial, sugar.nick(), machine, _public_key(state))
+    try:
+        answer = _call(host(state), *words)
+    except Trouble as trouble:
+        if not (asked and trouble.reason == "away" and host(state) != HOST):
+            raise
+        answer = _call(HOST, *words)  # the child is at another school now
     if answer.get("success") != "OK":
-        words = " ".join(str(answer.get("error", "")).split())[:_LONGEST]
-        raise Trouble("refused", f"The school server said: {words}" if words else "")
+        said = " ".join(str(answer.get("error", "")).split())[:_LONGEST]
+        raise Trouble("refused", f"The school server said: {said}" if said else "")
     url = str(answer.get("backupurl", ""))
     made = Registered(sugar.login_in(url), sugar.host_in(url))
     if not (_LOGIN.fullmatch(made.login) and _HOST.fullmatch(made.host)):
         raise Trouble("refused")
+    if known and not asked and made != known:
+        # Any network's schoolserver can forget us over HTTP and name another host, or a classmate's login: for ever.
+        raise Trouble("stranger")
     if asked:
         state.known_hosts.unlink(missing_ok=True)
     state.write(RECORD, {"login": made.login, "host": made.host, "serial": serial, "uuid": machine})
-    sugar.set_setting("jabber-server", str(answer.get("jabberserver", "")), sugar.COLLABORATION)
+    chat = str(answer.get("jabberserver", ""))
+    if _HOST.fullmatch(chat):
+        sugar.set_setting("jabber-server", chat, sugar.COLLABORATION)
     sugar.set_setting("backup-url", url)
     browse_cookie.bake(state.profile, _public_key(state))
     return made
