@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
@@ -132,6 +134,56 @@ def test_a_backup_url_that_is_none_is_not_kept(
     school.answer["backupurl"] = url
     with pytest.raises(Trouble):
         registration.register(state, asked=True)
+    assert registration.registered(state) is None
+
+
+_HEAD = b"<?xml version='1.0'?>"
+_ENTITIES = b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;'>]>"
+_DEEP = b"<value><array><data>" * 1400 + b"</data></array></value>" * 1400
+_OK = (
+    b"<methodResponse><params><param><value><struct><member><name>success</name><value>OK</value></member><member>"
+    b"<name>backupurl</name><value>XOL00000012@127.0.0.1:backup</value></member></struct></value></param></params>"
+    b"</methodResponse>"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "trouble"), (b"hello", "trouble"), (_HEAD + b"</value>", "trouble"),
+        (b"<?xml version='1.0' encoding='zzz'?><a/>", "trouble"),
+        (b"<methodResponse><fault><value>x</value></fault></methodResponse>", "trouble"),
+        (b"<methodResponse><params><param>" + _DEEP + b"</param></params></methodResponse>", "refused"),
+        (_OK.replace(b">OK<", b">ERR<").replace(b">backupurl<", b">error<").replace(
+            b"<value>XOL00000012@127.0.0.1:backup</value>", _DEEP), "refused"),
+        (_HEAD + _ENTITIES + _OK, "trouble"),
+        (_OK + b" " * 200_000, "trouble"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_of_a_school_server_is_survived(
+    settings: dict[str, str], state: State, monkeypatch: pytest.MonkeyPatch, body: bytes, reason: str
+) -> None:
+    class Says(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Says) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        monkeypatch.setattr(registration, "PORT", http.server_address[1])
+        monkeypatch.setattr(registration, "HOST", "127.0.0.1")
+        with pytest.raises(Trouble) as caught:
+            registration.register(state, asked=True)
+        http.shutdown()
+    assert caught.value.reason == reason
+    assert len(caught.value.message) < 400
     assert registration.registered(state) is None
 
 

@@ -17,7 +17,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xo_client import browse_cookie, serials, sugar
+from xo_client import browse_cookie, serials, sugar, words
 from xo_client.errors import Trouble
 from xo_client.state import State
 
@@ -26,6 +26,7 @@ PORT = 8080
 RECORD = "registered"
 _SECONDS = 30.0  # Sugar waits 8; a server under load may take longer, and nobody looks at this
 _LONGEST = 200  # characters of the server's words that are shown
+_LONGEST_ANSWER = 65536  # bytes; a school server's has a thousand
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.]{0,31}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?", re.ASCII)
@@ -59,17 +60,17 @@ def register(state: State, *, asked: bool) -> Registered:
     known = registered(state)
     serial, machine = _identity(state)
     _make_key(state)
-    words = (serial, sugar.nick(), machine, _public_key(state))
+    facts = (serial, sugar.nick(), machine, _public_key(state))
     try:
-        answer = _call(host(state), *words)
+        answer = _call(host(state), *facts)
     except Trouble as trouble:
         if not (asked and trouble.reason == "away" and host(state) != HOST):
             raise
-        answer = _call(HOST, *words)  # the child is at another school now
+        answer = _call(HOST, *facts)  # the child is at another school now
     if answer.get("success") != "OK":
-        said = " ".join(str(answer.get("error", "")).split())[:_LONGEST]
+        said = words.shown(_text(answer, "error"))[:_LONGEST]
         raise Trouble("refused", f"The school server said: {said}" if said else "")
-    url = str(answer.get("backupurl", ""))
+    url = _text(answer, "backupurl")
     made = Registered(sugar.login_in(url), sugar.host_in(url))
     if not (_LOGIN.fullmatch(made.login) and _HOST.fullmatch(made.host)):
         raise Trouble("refused")
@@ -79,12 +80,18 @@ def register(state: State, *, asked: bool) -> Registered:
     if asked:
         state.known_hosts.unlink(missing_ok=True)
     state.write(RECORD, {"login": made.login, "host": made.host, "serial": serial, "uuid": machine})
-    chat = str(answer.get("jabberserver", ""))
+    chat = _text(answer, "jabberserver")
     if _HOST.fullmatch(chat):
         sugar.set_setting("jabber-server", chat, sugar.COLLABORATION)
     sugar.set_setting("backup-url", url)
     browse_cookie.bake(state.profile, _public_key(state))
     return made
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    """Return a text of the server's answer, "" where it has none: an array in an array in … has no end as a text."""
+    value = answer.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _identity(state: State) -> tuple[str, str]:
@@ -140,10 +147,20 @@ def _public_key(state: State) -> str:
 
 
 class _Transport(xmlrpc.client.Transport):
-    """HTTP that gives up."""
+    """HTTP that gives up, and reads no more than a school server has to say."""
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(host, timeout=_SECONDS)
+
+    def parse_response(self, response: http.client.HTTPResponse) -> tuple[Any, ...]:
+        body = response.read(_LONGEST_ANSWER + 1)
+        # Entities of entities grow a short text without end, and expat before 2.4 (Debian 11) lets them.
+        if len(body) > _LONGEST_ANSWER or b"<!" in body:
+            raise ValueError("no answer of a school server")
+        parser, target = self.getparser()
+        parser.feed(body)
+        parser.close()
+        return target.close()
 
 
 def _call(target: str, *arguments: str) -> dict[str, Any]:
@@ -152,6 +169,6 @@ def _call(target: str, *arguments: str) -> dict[str, Any]:
         answer = server.register(*arguments)
     except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
         raise Trouble("away") from error
-    except (xmlrpc.client.Error, ValueError, SyntaxError) as error:  # a fault, or no XML: it is not our server
+    except Exception as error:  # what is no XML-RPC makes its reader raise almost anything: it is not our server
         raise Trouble("trouble") from error
     return answer if isinstance(answer, dict) else {}

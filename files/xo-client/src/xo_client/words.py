@@ -48,3 +48,8 @@ PASSING = frozenset({
 })  # fmt: skip
 # For these Sugar shows a notification: only a person can go on.
 FOR_A_PERSON = frozenset({"full", "refused", "unknown", "retired", "stranger", "pending", "offer", "disk"})
+
+
+def shown(text: str) -> str:
+    """Return somebody else's `text` on one line, without what would steer a terminal or that no text can hold."""
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
