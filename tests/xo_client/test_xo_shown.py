@@ -91,10 +91,10 @@ def test_the_plan_says_how_much_from_when_and_what_of_today_stays_beside_it() ->
     assert seen({**plan, "kept": 0}).detail == "120 documents, 23 MB from Saturday\xa021\xa0November."
 
 
-def test_after_a_restore_sugar_is_to_be_started_again_and_after_a_backup_not() -> None:
-    assert seen(end("done")).buttons == (RESTART, LATER)
-    assert seen(end("done"), BACKUP).buttons == (CLOSE,)
+def test_what_is_done_can_only_be_closed_unless_sugar_has_lost_its_datastore() -> None:
+    assert seen(end("done")).buttons == (CLOSE,)
     assert seen(end("nothing")).buttons == (CLOSE,)
+    assert shown.to_restart(seen(end("done"))).buttons == (RESTART, LATER)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,14 @@ def test_the_offer_names_the_documents_and_the_day_where_it_knows_them() -> None
     assert shown.offered({"documents": 120, "day": "2026-11-21"}).sentence == asked
     assert shown.offered({"documents": 1}).sentence.endswith("1 document of yours. Do you want it back?")
     assert shown.offered({}).sentence == "The school server has documents of yours. Do you want them back?"
+
+
+def test_the_menu_says_when_the_journal_was_saved_last_and_what_stands_in_the_way() -> None:
+    last = {"last": "2026-11-21T10:00:00Z"}
+    assert shown.last_saved({**last, "reason": "done", "message": "So."}) == "Saved last on Saturday\xa021\xa0November."
+    away = {**last, "reason": "away", "message": "Not here."}
+    assert shown.last_saved(away) == "Saved last on Saturday\xa021\xa0November. Not here."
+    assert shown.last_saved({}) == "Not saved yet."
 
 
 def test_why_a_registration_was_refused_is_its_own_sentence() -> None:

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
-import shlex
-import tarfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -19,12 +15,11 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from on_laptop import Run, new_child, put
+
 PROJECT = Path(__file__).resolve().parents[3]
 PROGRAMS = PROJECT / "molecule" / "journey" / "laptop"
 RECORD = PROJECT / "build" / "lab" / "journey.json"
-ON_LAPTOP = "/opt/laptop"
-
-Run = Callable[..., Any]
 
 
 @dataclass
@@ -64,28 +59,14 @@ def server(request: pytest.FixtureRequest) -> Host:
 def laptop(request: pytest.FixtureRequest) -> Host:
     """The laptop, as root over ssh, with the programs of ../laptop on it."""
     host = _host(request, "xo1")
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for program in PROGRAMS.glob("*.py"):
-            archive.add(program, program.name)
-    unpack = f"rm -rf {ON_LAPTOP} && mkdir {ON_LAPTOP} && base64 -d | tar -xz --no-same-owner -C {ON_LAPTOP}"
-    host.check_output(f"echo %s | ({unpack})", base64.b64encode(packed.getvalue()).decode())
+    put(host, PROGRAMS)
     return host
 
 
 @pytest.fixture(scope="session")
 def child(laptop: Host) -> Run:
     """A fresh child on the laptop: `child("register")` runs a program of ../laptop and returns what it said."""
-    user = "olpc"
-    laptop.check_output(f"{ON_LAPTOP}/new_laptop.py {user}")
-
-    def run(program: str, *arguments: str) -> Any:
-        command = shlex.join([f"{ON_LAPTOP}/{program}.py", *arguments])
-        done = laptop.run("runuser -l %s -c %s", user, command)
-        assert done.rc == 0, f"{command} ended {done.rc}: {done.stderr.strip()}"
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
+    return new_child(laptop)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from typing import Any
 
 from jarabe.frame.frameinvoker import FrameWidgetInvoker
 from sugar3 import profile
+from sugar3.graphics import style
+from sugar3.graphics.icon import Icon
 from sugar3.graphics.palette import Palette
 from sugar3.graphics.palettemenu import PaletteMenuBox, PaletteMenuItem
 from sugar3.graphics.tray import TrayIcon
@@ -46,7 +48,9 @@ class SchoolServerPalette(Palette):  # type: ignore[misc]  # Sugar has no types
             ("Save my Journal now", "backup-backup", window.save),
             ("Get documents back", "backup-restore", window.get_back),
         ):
-            item = PaletteMenuItem(text, icon)
+            item = PaletteMenuItem(text)
+            # In a colour: these icons are black, and so is a menu.
+            item.set_image(Icon(icon_name=icon, pixel_size=style.SMALL_ICON_SIZE, xo_color=profile.get_color()))
             item.connect("activate", lambda _item, do=do: do())
             box.append_item(item)
             item.show()

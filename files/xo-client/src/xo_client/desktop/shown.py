@@ -74,6 +74,12 @@ def activities_are_open() -> Shown:
     return Shown("Stop all your activities first. Then press Try again.", buttons=(RETRY, CLOSE))
 
 
+def to_restart(before: Shown) -> Shown:
+    """Return what is shown after a restore where Sugar's shell cannot find its datastore any more."""
+    detail = "Sugar has to start again now, or your Journal looks empty."
+    return before._replace(detail=detail, buttons=(RESTART, LATER))
+
+
 def restarting() -> Shown:
     """Return what is shown while Sugar ends."""
     return Shown("Sugar starts again…", bar=True, buttons=())
@@ -160,9 +166,12 @@ def not_listed(answer: Dict[str, Any], code: int) -> Shown:
 
 
 def last_saved(status: Dict[str, Any]) -> str:
-    """Return the sentence of `xo-backup status --json` for the icon's menu."""
-    message = status.get("message")
-    return message if isinstance(message, str) and message else "The laptop does not know when it was saved last."
+    """Return when the Journal was saved last, and what there is to know, out of `xo-backup status --json`."""
+    last, message = status.get("last"), status.get("message")
+    words = [f"Saved last on {said(last[:10])}." if isinstance(last, str) and last else "Not saved yet."]
+    if status.get("reason") != "done" and isinstance(message, str) and message:
+        words.append(message)
+    return " ".join(words)
 
 
 def refused(printed: str) -> str:
@@ -228,9 +237,6 @@ def _ended(event: Dict[str, Any], task: str) -> Shown:
     )
     sentence = message if isinstance(message, str) and message else _UNEXPLAINED
     if outcome == "done":
-        if task == RESTORE:
-            detail = "You see them when Sugar has started again."
-            return Shown(sentence, detail, bar=True, fraction=1.0, lines=lines, buttons=(RESTART, LATER))
         return Shown(sentence, bar=True, fraction=1.0, lines=lines)
     if outcome == "nothing":
         return Shown(sentence, lines=lines)

@@ -17,6 +17,7 @@ from sugar3.graphics.icon import Icon
 from sugar3.profile import get_color
 
 from xo_client.desktop import shown
+from xo_client.desktop.reconnecting import reconnect
 from xo_client.desktop.program import Program
 from xo_client.desktop.shown import Choice, Shown
 
@@ -173,7 +174,9 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
 
     def __ended_cb(self, code: int) -> None:
         self._program = None
-        if not self._told:
+        if self._task == shown.RESTORE and not reconnect():
+            self.show_now(shown.to_restart(self._shown))
+        elif not self._told:
             self.show_now(shown.without_word(code))
 
     def _do(self, wish: str) -> None:
