@@ -87,8 +87,9 @@ def test_a_cancel_that_was_asked_for_is_not_asked_for_again_by_late_progress() -
 
 def test_the_plan_says_how_much_from_when_and_what_of_today_stays_beside_it() -> None:
     plan = {"event": "plan", "documents": 120, "bytes": 23_456_789, "kept": 3, "day": "2026-11-21"}
-    assert seen(plan).detail == "120 documents, 23 MB from Saturday\xa021\xa0November. 3 documents of today stay beside them."
-    assert seen({**plan, "kept": 0}).detail == "120 documents, 23 MB from Saturday\xa021\xa0November."
+    planned = "120 documents, 23 MB from Saturday\xa021\xa0November."
+    assert seen(plan).detail == f"{planned} 3 documents of today stay beside them."
+    assert seen({**plan, "kept": 0}).detail == planned
 
 
 def test_what_is_done_can_only_be_closed_unless_sugar_has_lost_its_datastore() -> None:
@@ -155,8 +156,11 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(
-    ["phase", "documents", "of_documents", "bytes", "of_bytes", "outcome", "reason", "message", "retry", "left", "kept"]
-    + ["day", "days", "missing", "approval", "title", "why"]
+    [
+        *("phase", "documents", "of_documents", "bytes", "of_bytes"),
+        *("outcome", "reason", "message", "retry", "left", "kept", "day"),
+        *("days", "missing", "approval", "title", "why"),
+    ]
 )
 
 

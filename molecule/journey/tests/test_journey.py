@@ -14,7 +14,8 @@ from urllib.parse import urljoin, urlsplit
 
 from testinfra.host import Host
 
-from conftest import Journey, Run, wait_until
+from conftest import Journey, wait_until
+from on_laptop import Run
 from reading import Item, items
 
 Seen = Callable[[str], None]

@@ -28,7 +28,7 @@ def start() -> None:
         run("gsettings", "set", "org.sugarlabs.user", key, value)
     if not runs(SCREEN):
         unit(SCREEN, "Xvfb", DISPLAY, "-screen", "0", "1200x900x24")
-        socket = Path(f"/tmp/.X11-unix/X{DISPLAY[1:]}")  # noqa: S108  X's own place
+        socket = Path(f"/tmp/.X11-unix/X{DISPLAY[1:]}")
         while not socket.exists():
             time.sleep(0.1)
     unit(SUGAR, "sugar")

@@ -75,7 +75,8 @@ def wait(words: str, seconds: float, role: str = "") -> Thing:
         if found:
             return found[-1]
         if time.monotonic() > end:
-            sys.exit(f"not within {seconds:.0f} s: {role} {words!r}; shown: {[one.words for one in things if one.words]}")
+            instead = [one.words for one in things if one.words]
+            sys.exit(f"not within {seconds:.0f} s: {role} {words!r}; shown: {instead}")
         time.sleep(0.2)
 
 

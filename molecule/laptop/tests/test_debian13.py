@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian 13's OpenSSH makes no DSA key, and Sugar 0.121 knows no other: what a child meets, and what our package mends."""
+"""Debian 13's OpenSSH makes no DSA key, and Sugar 0.121 knows no other: what that means for a child."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from testinfra.host import Host
 
-from conftest import Laptop
+from sugar_laptop import Laptop
 
 
 def test_1_without_the_package_sugar_cannot_register(pc13: Laptop) -> None:

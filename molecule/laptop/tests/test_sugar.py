@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from conftest import Laptop
+from sugar_laptop import Laptop
 
 SAVE, GET_BACK = "Save the contents of your Journal", "Restore the contents of your Journal"
 A_PART = r"\d+ of 40 documents, [1-9][\d.]* MB of 21 MB"  # of the 40, one has 20 MB

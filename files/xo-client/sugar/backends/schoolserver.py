@@ -7,7 +7,7 @@ wait for the server's answer, and Sugar's shell, of which the panel is a part, w
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from xo_client.desktop import window
 
@@ -21,7 +21,7 @@ class _InItsWindow(Backend):  # type: ignore[misc]  # Sugar has no types
         super().__init__()
         self._begin = begin
 
-    def verify_preconditions(self, option: Optional[Any] = None) -> None:
+    def verify_preconditions(self, option: Any | None = None) -> None:
         """Open the window. The panel never comes to start(): the error is its own way to show a sentence."""
         del option
         self._begin()

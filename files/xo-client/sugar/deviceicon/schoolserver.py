@@ -7,7 +7,7 @@ Sugar loads this once a session. It also mends Sugar's Register and offers the r
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Callable
 
 from jarabe.frame.frameinvoker import FrameWidgetInvoker
 from sugar3 import profile
@@ -67,8 +67,13 @@ class SchoolServerPalette(Palette):  # type: ignore[misc]  # Sugar has no types
 
 def setup(tray: Any) -> None:
     """Put the icon into Sugar's frame. What fails here is logged and disturbs nothing else."""
-    for begin in (registering.mend, offering.watch, lambda: tray.add_device(SchoolServerIcon())):
-        try:
-            begin()
-        except Exception:  # Sugar goes on, whatever it is
-            logging.exception("The school server's part of the frame did not start")
+    _begin(registering.mend)
+    _begin(offering.watch)
+    _begin(lambda: tray.add_device(SchoolServerIcon()))
+
+
+def _begin(part: Callable[[], None]) -> None:
+    try:
+        part()
+    except Exception:  # Sugar goes on, whatever it is
+        logging.exception("The school server's part of the frame did not start")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from gi.repository import Gio, GLib
 from sugar3 import env
@@ -45,7 +45,7 @@ class _Watch:
         return False
 
 
-_watch: Optional[_Watch] = None
+_watch: _Watch | None = None
 
 
 def watch() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Callable, List
+from typing import Any, Callable
 
 from gi.repository import Gio, GLib
 
@@ -14,8 +14,8 @@ NOT_STARTED = 127  # what a shell says of a program that is not there
 class Program:
     """One running program: each line that it prints, and how it ended, are told as they come."""
 
-    def __init__(self, arguments: List[str], line: Callable[[str], None], ended: Callable[[int], None]) -> None:
-        """Start `arguments`. `line` is called with each line, `ended` once with the exit code (-signal where killed)."""
+    def __init__(self, arguments: list[str], line: Callable[[str], None], ended: Callable[[int], None]) -> None:
+        """Start `arguments`. `line` is called with each line, `ended` once with the exit code (minus the signal)."""
         self._line = line
         self._ended = ended
         try:

@@ -27,8 +27,7 @@ def _register(url: str = "") -> bool:
     try:
         ended = subprocess.run(
             ["xo-backup", "register", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=_SECONDS,
             check=False,
         )

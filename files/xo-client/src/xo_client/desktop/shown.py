@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from xo_client.progress import megabytes
 from xo_client.words import PASSING, SENTENCES
@@ -46,9 +46,9 @@ class Shown(NamedTuple):
     sentence: str
     detail: str = ""  # smaller, below the bar
     bar: bool = False
-    fraction: Optional[float] = None  # how full the bar is; None: it moves to and fro
-    lines: Tuple[str, ...] = ()  # one for each document that was left on the server
-    buttons: Tuple[str, ...] = (CLOSE,)  # the first is what most children want
+    fraction: float | None = None  # how full the bar is; None: it moves to and fro
+    lines: tuple[str, ...] = ()  # one for each document that was left on the server
+    buttons: tuple[str, ...] = (CLOSE,)  # the first is what most children want
 
 
 class Choice(NamedTuple):
@@ -56,7 +56,7 @@ class Choice(NamedTuple):
 
     label: str
     note: str
-    arguments: Tuple[str, ...]  # of xo-restore
+    arguments: tuple[str, ...]  # of xo-restore
 
 
 def asking() -> Shown:
@@ -90,7 +90,7 @@ def not_restarted() -> Shown:
     return Shown("An activity is still open. Stop it, then press the button again.", buttons=(RESTART, LATER))
 
 
-def offered(offer: Dict[str, Any]) -> Shown:
+def offered(offer: dict[str, Any]) -> Shown:
     """Return the question that offer.json, read as `offer`, puts to the child."""
     documents, day = _number(offer.get("documents")), offer.get("day")
     what = f"{counted(documents)} of yours" if documents else "documents of yours"
@@ -99,7 +99,7 @@ def offered(offer: Dict[str, Any]) -> Shown:
     return Shown(f"The school server has {what}{since}. Do you want {them} back?", buttons=(GET, NOT_NOW))
 
 
-def parse(line: str) -> Optional[Dict[str, Any]]:
+def parse(line: str) -> dict[str, Any] | None:
     """Return the JSON object in `line`, None where there is none: a program's stray words disturb nobody."""
     try:
         found = json.loads(line)
@@ -108,7 +108,7 @@ def parse(line: str) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def after(event: Dict[str, Any], task: str, before: Shown) -> Shown:
+def after(event: dict[str, Any], task: str, before: Shown) -> Shown:
     """Return what is shown after `event` of a backup or a restore (`task`), when `before` was shown."""
     kind = event.get("event")
     if kind == "plan":
@@ -127,7 +127,7 @@ def without_word(code: int) -> Shown:
     return Shown(_UNEXPLAINED, buttons=(RETRY, CLOSE))
 
 
-def choices(listing: Dict[str, Any]) -> List[Choice]:
+def choices(listing: dict[str, Any]) -> list[Choice]:
     """Return what a child can choose from, out of `xo-restore --list --json`; the first one is the usual one."""
     days = [day for day in _dicts(listing.get("days")) if isinstance(day.get("day"), str)]
     if not days:
@@ -138,18 +138,16 @@ def choices(listing: Dict[str, Any]) -> List[Choice]:
     if missing != 0:
         note = counted(_number(missing)) if missing else "The documents of your Journal stay as they are."
         found.append(Choice("Only what my Journal does not have", note, ("--missing",)))
-    newest: Dict[str, Dict[str, Any]] = {}
+    newest: dict[str, dict[str, Any]] = {}
     for day in days:
         known = newest.get(day["day"])
         if known is None or str(day.get("stamp", "")) > str(known.get("stamp", "")):
             newest[day["day"]] = day
-    for name in sorted(newest, reverse=True):
-        if newest[name] is not best:
-            found.append(Choice(f"As it was on {said(name)}", _much(newest[name]), ("--day", name)))
-    return found
+    others = [newest[name] for name in sorted(newest, reverse=True) if newest[name] is not best]
+    return found + [Choice(f"As it was on {said(day['day'])}", _much(day), ("--day", day["day"])) for day in others]
 
 
-def choosing(listing: Dict[str, Any]) -> Shown:
+def choosing(listing: dict[str, Any]) -> Shown:
     """Return what is shown above the choices of `listing`, or instead of them where there is nothing to choose."""
     pending = SENTENCES["pending"] if listing.get("approval") == "pending" else ""
     if not choices(listing):
@@ -158,14 +156,14 @@ def choosing(listing: Dict[str, Any]) -> Shown:
     return Shown("What do you want back?", detail=f"{kept} {pending}".strip(), buttons=(START, CANCEL))
 
 
-def not_listed(answer: Dict[str, Any], code: int) -> Shown:
+def not_listed(answer: dict[str, Any], code: int) -> Shown:
     """Return what is shown when `xo-restore --list --json` ended with `code` and gave `answer` in place of a list."""
     if not isinstance(answer.get("message"), str):
         return without_word(code)
     return _ended({**answer, "retry": answer.get("reason") in PASSING}, RESTORE)
 
 
-def last_saved(status: Dict[str, Any]) -> str:
+def last_saved(status: dict[str, Any]) -> str:
     """Return when the Journal was saved last, and what there is to know, out of `xo-backup status --json`."""
     last, message = status.get("last"), status.get("message")
     words = [f"Saved last on {said(last[:10])}." if isinstance(last, str) and last else "Not saved yet."]
@@ -192,13 +190,13 @@ def counted(documents: int) -> str:
 def said(day: str) -> str:
     """Return a day (2026-11-21) as a child says it: Saturday 21 November."""
     try:
-        date = datetime.datetime.strptime(day, "%Y-%m-%d")
+        date = datetime.date.fromisoformat(day)
     except ValueError:
         return day
     return f"{date:%A}\xa0{date.day}\xa0{date:%B}"  # on one line
 
 
-def _planned(event: Dict[str, Any]) -> str:
+def _planned(event: dict[str, Any]) -> str:
     documents, kept, day = _number(event.get("documents")), _number(event.get("kept")), event.get("day")
     if not documents:
         return ""
@@ -207,11 +205,11 @@ def _planned(event: Dict[str, Any]) -> str:
         parts.append(f"from {said(day)}")
     text = " ".join(parts) + "."
     if kept:
-        text += f" {counted(kept)} of today stay beside them." if kept > 1 else " 1 document of today stays beside them."
+        text += f" {counted(kept)} of today {'stays' if kept == 1 else 'stay'} beside them."
     return text
 
 
-def _under_way(event: Dict[str, Any], before: Shown) -> Shown:
+def _under_way(event: dict[str, Any], before: Shown) -> Shown:
     phase = str(event.get("phase"))
     documents, of_documents = _number(event.get("documents")), _number(event.get("of_documents"))
     size, of_size = _number(event.get("bytes")), _number(event.get("of_bytes"))
@@ -230,7 +228,7 @@ def _under_way(event: Dict[str, Any], before: Shown) -> Shown:
     return Shown(_PHASES.get(phase, before.sentence), detail, bar=True, fraction=fraction, buttons=buttons)
 
 
-def _ended(event: Dict[str, Any], task: str) -> Shown:
+def _ended(event: dict[str, Any], task: str) -> Shown:
     outcome, reason, message = event.get("outcome"), event.get("reason"), event.get("message")
     lines = tuple(
         f"{left.get('title') or 'A document without a title'}: {left.get('why')}" for left in _dicts(event.get("left"))
@@ -247,7 +245,7 @@ def _ended(event: Dict[str, Any], task: str) -> Shown:
     return Shown(sentence, lines=lines, buttons=(RETRY, CLOSE) if event.get("retry") is True else (CLOSE,))
 
 
-def _much(day: Dict[str, Any]) -> str:
+def _much(day: dict[str, Any]) -> str:
     documents, size = day.get("documents"), day.get("bytes")
     parts = []
     if isinstance(documents, int):
@@ -261,5 +259,5 @@ def _number(value: Any) -> int:
     return int(value) if isinstance(value, (int, float)) and 0 <= value < 1e18 else 0
 
 
-def _dicts(value: Any) -> List[Dict[str, Any]]:
+def _dicts(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -7,7 +7,7 @@ cannot be cancelled then, and knows no failure after the start. So the work is s
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from gi.repository import Gdk, GLib, Gtk, Pango
 from jarabe.model import shell
@@ -17,8 +17,8 @@ from sugar3.graphics.icon import Icon
 from sugar3.profile import get_color
 
 from xo_client.desktop import shown
-from xo_client.desktop.reconnecting import reconnect
 from xo_client.desktop.program import Program
+from xo_client.desktop.reconnecting import reconnect
 from xo_client.desktop.shown import Choice, Shown
 
 _ICONS = {
@@ -38,7 +38,7 @@ _TITLES = {shown.BACKUP: "Save my Journal on the school server", shown.RESTORE: 
 _PULSE_MS = 100
 _DRAW_MS = 100
 _LOGOUT_SECONDS = 10
-_open: Optional[Window] = None
+_open: Window | None = None
 
 
 def save() -> None:
@@ -55,7 +55,7 @@ def get_back() -> None:
         window.ask()
 
 
-def offer(record: Dict[str, Any]) -> None:
+def offer(record: dict[str, Any]) -> None:
     """Open the window with the question that the offer `record` puts."""
     window = _opened(shown.RESTORE)
     if window:
@@ -67,7 +67,7 @@ def is_open() -> bool:
     return _open is not None
 
 
-def _opened(task: str) -> Optional[Window]:
+def _opened(task: str) -> Window | None:
     """Return a new window for `task`; None where there is one already, which then comes to the front."""
     global _open  # noqa: PLW0603  there is one laptop, and one window for it
     if _open is not None:
@@ -90,12 +90,12 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
     def __init__(self, task: str) -> None:
         super().__init__()
         self._task = task
-        self._program: Optional[Program] = None
+        self._program: Program | None = None
         self._told = False  # the program said how it ended
-        self._arguments: List[str] = []
+        self._arguments: list[str] = []
         self._retry: Callable[[], None] = self.ask
-        self._listing: Dict[str, Any] = {}
-        self._choices: List[Choice] = []
+        self._listing: dict[str, Any] = {}
+        self._choices: list[Choice] = []
         self._shown = shown.asking()
         self._pulse = 0  # GLib's number of a timer, 0: none
         self._drawing = 0  # as well
@@ -125,7 +125,7 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self._listing, self._retry = {}, self.ask
         self._start(["xo-restore", "--list", "--json"], self.__listing_cb, self.__listed_cb)
 
-    def run(self, arguments: List[str]) -> None:
+    def run(self, arguments: list[str]) -> None:
         """Start the task with further `arguments`. A restore stops the service that open activities write to."""
         self._arguments = arguments
         self._retry = self._run_again
@@ -140,7 +140,7 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self._shown = now
         self._draw()
 
-    def _start(self, command: List[str], line: Any, ended: Any) -> None:
+    def _start(self, command: list[str], line: Any, ended: Any) -> None:
         self._choices = []
         self._told = False
         self.show_now(shown.asking())
@@ -298,7 +298,8 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self._scrolled.set_visible(bool(choices or now.lines))
 
     def _chosen(self) -> Choice:
-        return next(radio.choice for radio in self._list.get_children() if radio.get_active())
+        chosen: Choice = next(radio.choice for radio in self._list.get_children() if radio.get_active())
+        return chosen
 
     def __pulse_cb(self) -> bool:
         if not self._shown.bar or self._shown.fraction is not None:
