@@ -6,6 +6,7 @@
     screen.py click <words> [role]     on its middle; of several the one that was opened last
     screen.py above <words>            on what stands above it: a figure whose name it is
     screen.py menu                     open the menu of the child's figure in the middle
+    screen.py activity                 start the one whose sign is above that figure: Browse
     screen.py key <name>               press a key: F3 is Sugar's home view, F5 the Journal, F6 the frame
     screen.py search <words>           write them into the search field at the top
     screen.py picture <file.png>       keep a picture of the screen
@@ -56,6 +57,8 @@ def main() -> None:
         hands("mousemove", str(thing.x), str(thing.y - ABOVE), "click", "1")
     elif verb == "menu":
         hands("mousemove", "600", "450", "click", "3")
+    elif verb == "activity":
+        hands("mousemove", "605", "320", "click", "1")
     elif verb == "key":
         hands("key", rest[0])
     elif verb == "search":

@@ -75,6 +75,11 @@ class Laptop:
         self._words("menu")
         self.sees("My Settings")
 
+    def starts_browse(self) -> None:
+        """Start the one activity that stands in the home view, and wait for its own window."""
+        self._words("activity")
+        self.sees("Sugar Labs", 60)
+
     def presses(self, key: str) -> None:
         """Press a key: F3 is Sugar's home view, F5 the Journal, F6 the frame."""
         self._words("key", key)

@@ -120,6 +120,18 @@ def test_7_only_what_is_missing_comes_back(pc12: Laptop, known: dict[str, Any]) 
     assert set(found) == set(known["journal"])
 
 
+def test_8_open_activities_are_to_be_stopped_first(pc12: Laptop) -> None:
+    """A restore would take the datastore from activities that are open: they are to be stopped first."""
+    pc12.clicks("Close", "Ok")
+    pc12.presses("Escape")
+    pc12.starts_browse()
+    pc12.presses("F3")
+    pc12.opens_backup(GET_BACK)
+    pc12.sees("What do you want back?", 30)
+    pc12.clicks("Get them back")
+    pc12.sees("Stop all your activities first.")
+
+
 def address(host: Host) -> str:
     """Return the server's address."""
     return str(json.loads(host.check_output("ip -json -4 address show dev eth0"))[0]["addr_info"][0]["local"])

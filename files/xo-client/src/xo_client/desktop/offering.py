@@ -10,7 +10,7 @@ from sugar3 import env
 
 from xo_client.desktop import shown, window
 
-_SETTLING_SECONDS = 5  # Sugar's start has its own windows
+_SECONDS = 5  # between two looks, and before the first: Sugar's start has its own windows
 
 
 class _Watch:
@@ -22,18 +22,17 @@ class _Watch:
         self._monitor = self._file.monitor_file(Gio.FileMonitorFlags.WATCH_MOVES, None)
         self._monitor.connect("changed", self.__changed_cb)
         self._asked = False
-        self._soon()
-
-    def _soon(self) -> None:
-        GLib.timeout_add_seconds(_SETTLING_SECONDS, self.__look_cb)
+        self._timer = 0  # GLib's number of it
+        self.__changed_cb()
 
     def __changed_cb(self, *_: Any) -> None:
-        if not self._asked:
-            self._soon()
+        if not self._asked and not self._timer:
+            self._timer = GLib.timeout_add_seconds(_SECONDS, self.__look_cb)
 
     def __look_cb(self) -> bool:
-        if self._asked or window.is_open():
-            return False
+        if window.is_open() or window.activities_are_open():
+            return True  # not in the middle of something else; and a restore could not start anyway
+        self._timer = 0
         try:
             _, content, _ = self._file.load_contents(None)
         except GLib.Error:

@@ -69,9 +69,9 @@ def stopping(before: Shown) -> Shown:
     return Shown(_STOPPING, detail=before.detail, bar=True, fraction=before.fraction, buttons=())
 
 
-def activities_are_open() -> Shown:
+def stop_activities() -> Shown:
     """Return what is shown instead of a restore while activities are open: they could not save any more."""
-    return Shown("Stop all your activities first. Then press Try again.", buttons=(RETRY, CLOSE))
+    return Shown("Stop all your activities first. Then come here again.")
 
 
 def to_restart(before: Shown) -> Shown:

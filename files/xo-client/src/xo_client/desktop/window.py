@@ -129,8 +129,8 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         """Start the task with further `arguments`. A restore stops the service that open activities write to."""
         self._arguments = arguments
         self._retry = self._run_again
-        if self._task == shown.RESTORE and _activities_are_open():
-            self.show_now(shown.activities_are_open())
+        if self._task == shown.RESTORE and activities_are_open():
+            self.show_now(shown.stop_activities())
             return
         command = [*_PROGRAMS[self._task], *arguments, "--progress", "json"]
         self._start(command, self.__event_cb, self.__ended_cb)
@@ -359,5 +359,6 @@ def _label(pixels: int) -> Any:
     return label
 
 
-def _activities_are_open() -> bool:
+def activities_are_open() -> bool:
+    """Say whether any activity runs: a restore would take its datastore from it."""
     return len(shell.get_model()) > 1  # the Journal is one
