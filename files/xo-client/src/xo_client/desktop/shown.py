@@ -46,7 +46,7 @@ class Shown(NamedTuple):
     sentence: str
     detail: str = ""  # smaller, below the bar
     bar: bool = False
-    fraction: float | None = None  # how full the bar is; None: it moves to and fro
+    fraction: float | None = None  # how full the bar is; None: nobody knows
     lines: tuple[str, ...] = ()  # one for each document that was left on the server
     buttons: tuple[str, ...] = (CLOSE,)  # the first is what most children want
 
