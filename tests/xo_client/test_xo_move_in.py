@@ -147,7 +147,7 @@ def test_todays_that_sugar_would_delete_is_set_aside_and_named(table: Table) -> 
     table.arrive(UID, title="Whole")
     moved = table.move_in(UID)
     assert (moved.restored, moved.kept) == (1, 0)
-    assert [(left.uid, left.title) for left in moved.aside] == [(UID, "Broken")]
+    assert [(left.uid, left.title) for left in moved.left] == [(UID, "Broken")]
     assert look(table.profile / "xo-client" / "restore-aside" / UID) == broken
     assert table.titles() == ["Old", "Whole"]
     assert (old / "metadata" / "creation_time").exists()
@@ -181,3 +181,20 @@ def test_a_journal_without_version_is_no_journal_of_2008(table: Table) -> None:
     table.move_in(UID)
     assert (table.journal / "version").read_text() == "6"  # else Sugar would migrate `store`, and delete it
     assert (table.journal / "store" / "precious").exists()
+
+
+def test_one_that_cannot_be_put_in_does_not_hold_the_others_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.rename
+
+    def rename(source: Path, target: Path) -> None:
+        if Path(target) == journal.place(table.journal, UID):
+            raise PermissionError(errno.EACCES, "Permission denied", str(target))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    table.arrive(UID, title="Kept out")
+    table.arrive(OTHER, title="Back")
+    moved = table.move_in(UID, OTHER)
+    assert (moved.restored, [left.title for left in moved.left]) == (1, ["Kept out"])
+    assert "Permission denied" in moved.left[0].why
+    assert not move_in.finish(table.state, table.service)

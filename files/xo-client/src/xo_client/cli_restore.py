@@ -87,7 +87,7 @@ def _is_pending(state: State, at: Registered) -> bool:
 def sentence(result: Result) -> str:
     """Return what a restore did, for a child."""
     if not result.restored:
-        return "Your Journal already has all that came back." if result.left else "Your Journal has it all already."
+        return "Your Journal has all that could be brought back." if result.left else "Your Journal has it all already."
     said = f"{_documents(result.restored)} back in your Journal."
     if result.kept:
         said += f" What you have changed since is there too, with the date in its title ({result.kept})."

@@ -39,7 +39,7 @@ class Moved(NamedTuple):
 
     restored: int
     kept: int  # versions of today that have a place of their own now
-    aside: list[Left]  # today's that Sugar would have deleted
+    left: list[Left]  # what could not be moved in, and today's that Sugar would have deleted
 
 
 def move_in(
@@ -83,11 +83,16 @@ def _finish(state: State, service: Service, progress: Callable[[int], None]) -> 
     record = state.read(RECORD)
     datastore, work = Path(str(record["datastore"])), Path(str(record["work"]))
     try:
-        aside = _put_aside(datastore, _aside(work))
+        left = _put_aside(datastore, _aside(work))
         _remove_caches(datastore)
         restored = kept = 0
         for number, (uid, place) in enumerate(sorted(record["places"].items()), 1):
-            did = _place(datastore, work, uid, work / place, record)
+            try:
+                did = _place(datastore, work, uid, work / place, record)
+            except OSError as error:  # a folder that is somebody else's, say; it must not hold the others up for ever
+                why = f"it could not be put into the Journal: {error.strerror}"
+                left.append(Left(uid, rebuild.title(work / place), why))
+                continue
             restored += did[0]
             kept += did[1]
             progress(number)
@@ -102,7 +107,7 @@ def _finish(state: State, service: Service, progress: Callable[[int], None]) -> 
         shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise Trouble("disk") from error
-    return Moved(restored, kept, aside)
+    return Moved(restored, kept, left)
 
 
 def _place(datastore: Path, work: Path, uid: str, new: Path, record: dict[str, Any]) -> tuple[int, int]:
@@ -221,7 +226,11 @@ def _exchange(new: Path, old: Path) -> None:
         return
     aside = new.with_name(new.name + ".old")
     os.rename(old, aside)
-    os.rename(new, old)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        raise
 
 
 def _put_aside(datastore: Path, aside: Path) -> list[Left]:
@@ -229,13 +238,15 @@ def _put_aside(datastore: Path, aside: Path) -> list[Left]:
     left = []
     for uid in list(journal.uids(datastore)):
         entry = journal.place(datastore, uid)
-        if not _is_entry(entry) or not os.listdir(entry):
-            continue
-        rebuild.complete(entry)
-        why = rebuild.will_delete(entry)
-        if why:
-            left.append(Left(uid, rebuild.title(entry), f"it is broken on this laptop ({why}), and was set aside"))
-            os.rename(entry, _free(aside / uid))
+        with suppress(OSError):  # what cannot be moved, Sugar cannot delete either
+            if not _is_entry(entry) or not os.listdir(entry):
+                continue
+            rebuild.complete(entry)
+            why = rebuild.will_delete(entry)
+            if why:
+                title = rebuild.title(entry)
+                os.rename(entry, _free(aside / uid))
+                left.append(Left(uid, title, f"it is broken on this laptop ({why}), and was set aside"))
     return left
 
 
@@ -267,9 +278,10 @@ def _remove_caches(datastore: Path) -> None:
     for name in journal.CACHES:
         path = datastore / name
         if _is_entry(path):
-            shutil.rmtree(path)
-        elif os.path.lexists(path):
-            path.unlink()
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _write_version(datastore: Path) -> None:

@@ -36,7 +36,10 @@ def damage(entry: Path) -> str:
         if not item.is_file(follow_symlinks=False):
             # A link that leads nowhere, a directory on Debian 13. Sugar would wait at a pipe for ever.
             return "there is something in it that is no file"
-        value = _read(item.path, LONGEST_PROPERTY + 1)
+        try:
+            value = _read(item.path, LONGEST_PROPERTY + 1)
+        except OSError:
+            return f"its {_shown(item.name)} is not readable"
         why = _damage_of(item.name, value)
         if why:
             return why

@@ -136,7 +136,7 @@ class Restore:
             day=_today(day), service=Service(self._state.profile, self._cancel),
             progress=_counted(self._tell, "move", len(checked.places)),
         )  # fmt: skip
-        return Result(moved.restored, moved.kept, [*left, *checked.left, *moved.aside], day)
+        return Result(moved.restored, moved.kept, [*left, *checked.left, *moved.left], day)
 
     def _named(self, no_room: Sequence[Document]) -> list[Left]:
         """Return what there is no room for, with titles: the child shall know what is missing."""
