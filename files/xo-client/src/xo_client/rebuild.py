@@ -37,7 +37,9 @@ def damage(entry: Path) -> str:
             # A link that leads nowhere, a directory on Debian 13. Sugar would wait at a pipe for ever.
             return "there is something in it that is no file"
         try:
-            value = _read(item.path, LONGEST_PROPERTY + 1)
+            # Of a picture only its size counts, and it is most of what there is.
+            is_picture = item.name == "preview" and item.stat(follow_symlinks=False).st_size <= LONGEST_PROPERTY
+            value = b"" if is_picture else _read(item.path, LONGEST_PROPERTY + 1)
         except OSError:
             return f"its {_shown(item.name)} is not readable"
         why = _damage_of(item.name, value)

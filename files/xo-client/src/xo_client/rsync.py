@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Callable, NamedTuple, Sequence
@@ -21,6 +22,8 @@ _LETTERS = ("-z", "-rlt")
 _TIMEOUT = "--timeout=160"  # seconds without a byte, as the old client says it
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
 VANISHED, PARTLY = 24, 23
+
+_BREATH = 0.05  # seconds between two looks at what rsync prints: it prints a line for each file
 
 Progress = Callable[[int], None]  # is given the bytes so far
 
@@ -192,6 +195,7 @@ def _follow(descriptor: int, progress: Progress | None) -> None:
             return
         found = _SO_FAR.findall(rest + read)
         rest = read[-100:]
+        time.sleep(_BREATH)
         if found and progress:
             progress(int(found[-1]))
 
