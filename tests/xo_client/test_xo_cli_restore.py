@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,23 @@ class Desk:
         self.state.write("registered", {"login": OWN, "host": "schoolserver", "serial": OWN})
         self.state.key.touch()
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def started(self, *words: str) -> subprocess.Popen[str]:
         path = f"{self.school.bin}:{os.environ['PATH']}"
         program = (
             f"import sys; sys.path.insert(0, {PACKAGE!r}); from xo_client.cli_restore import main; sys.exit(main())"
         )
-        return subprocess.run(
-            [sys.executable, "-c", program, *words], env={"HOME": str(self.home), "PATH": path}, text=True,
-            capture_output=True, check=False,
-        )  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *words],
+            env={"HOME": str(self.home), "PATH": path},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        with self.started(*words) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def lines(self, *words: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run("--progress", "json", *words).stdout.splitlines()]
@@ -79,6 +89,21 @@ def test_a_program_reads_plan_progress_and_end(desk: Desk) -> None:
         "event": "end", "outcome": "done", "reason": "done", "message": "1 document is back in your Journal.",
         "retry": False, "left": [{"uid": SECOND, "title": "Broken", "why": why}],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [[], ["--list"]])
+def test_a_cancel_does_not_wait_for_a_server_that_says_nothing(desk: Desk, words: list[str]) -> None:
+    asked = desk.school.top / "asked"
+    (desk.school.bin / "ssh").write_text(f"#!/bin/sh\ntouch {asked}\nexec sleep 30\n")
+    with desk.started("--progress", "json", *words) as process:
+        while not asked.exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=5)
+    assert process.returncode == 3
+    if not words:
+        assert json.loads(out.splitlines()[-1])["outcome"] == "cancelled"
+    assert not look(desk.journal)
 
 
 def test_a_broken_connection_can_be_tried_again(desk: Desk) -> None:

@@ -8,15 +8,17 @@ import json
 import signal
 import sys
 import threading
-from typing import Any, Mapping
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping
 
 from xo_client import __version__, registration, restore, restore_plan, rsync, server, sugar
 from xo_client.errors import Trouble
-from xo_client.progress import NOT_DONE, Printer, printer
+from xo_client.progress import CANCELLED, NOT_DONE, Printer, Step, printer
 from xo_client.registration import Registered
 from xo_client.restore import Result, Wish
 from xo_client.state import State
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # cancel
 _OFFER = "offer"  # the record of backup.py: a restore that was done has answered it
 
 
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.json and not chosen.list:
         parser.error("--json goes with --list; for the progress of a restore there is --progress json")
     cancel = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
+    for one in _SIGNALS:
         signal.signal(one, lambda *_: cancel.set())
     state = State(sugar.profile())
     if chosen.list:
@@ -59,10 +61,13 @@ def _parser() -> argparse.ArgumentParser:
 def _restore(state: State, wish: Wish, tell: Printer, cancel: threading.Event) -> int:
     try:
         with state.alone():
-            at = _registered(state)
+            tell.step(Step("ask", 0, 0, 0, 0))
+            with _ended_by_a_signal(cancel):
+                at = _registered(state)
+                history = server.ask(state, at, "history")
             engine = restore.Restore(state, rsync.Remote(server.ssh(state, at)), tell, cancel)
             try:
-                result = engine.run(server.ask(state, at, "history"), wish)
+                result = engine.run(history, wish)
             except Trouble as trouble:
                 if trouble.reason == "nothing" and _is_pending(state, at):
                     raise Trouble("pending") from trouble
@@ -77,6 +82,24 @@ def _restore(state: State, wish: Wish, tell: Printer, cancel: threading.Event) -
     if pending:
         return tell.failed(Trouble("pending"), left=left)
     return tell.done("done" if result.restored else "nothing", sentence(result), left=left)
+
+
+@contextmanager
+def _ended_by_a_signal(cancel: threading.Event) -> Iterator[None]:
+    """Let a signal end at once what waits for the server: where the network is gone there is long no answer."""
+
+    def end(*_: object) -> None:
+        cancel.set()
+        raise Trouble("cancelled")
+
+    before = {one: signal.signal(one, end) for one in _SIGNALS}
+    try:
+        if cancel.is_set():
+            raise Trouble("cancelled")
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _is_pending(state: State, at: Registered) -> bool:
@@ -104,16 +127,17 @@ def _registered(state: State) -> Registered:
 
 def _list(state: State, cancel: threading.Event, *, as_json: bool) -> int:
     try:
-        at = _registered(state)
-        approval = server.ask(state, at, "status").get("approval")
-        history = server.ask(state, at, "history")
+        with _ended_by_a_signal(cancel):
+            at = _registered(state)
+            approval = server.ask(state, at, "status").get("approval")
+            history = server.ask(state, at, "history")
         missing = _missing(state, at, history, cancel)
     except Trouble as trouble:
         if as_json:
             print(json.dumps({"reason": trouble.reason, "message": trouble.message}))
         else:
             print(trouble.message, file=sys.stderr)
-        return NOT_DONE
+        return CANCELLED if trouble.reason == "cancelled" else NOT_DONE
     found = days(history)
     if as_json:
         print(json.dumps({"approval": approval, "days": found, "missing": missing}))

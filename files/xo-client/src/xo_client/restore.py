@@ -98,7 +98,6 @@ class Restore:
         """Bring back what `wish` says of what `history`, the server's answer, has; raise Trouble."""
         try:
             finish_interrupted(self._state)
-            self._tell.step(Step("ask", 0, 0, 0, 0))
             snapshots, damaged = contents(self._remote, history, wish.when, self._cancel)
             if not snapshots:
                 raise Trouble("nothing")
