@@ -105,11 +105,16 @@ def test_what_is_done_can_only_be_closed_unless_sugar_has_lost_its_datastore() -
         (end("failed", "refused"), RESTORE, (CLOSE,)),
         (end("failed", "room"), RESTORE, (FIT, CLOSE)),
         (end("failed", "room"), BACKUP, (CLOSE,)),
-        (end("failed", "offer"), BACKUP, (GET, ANYWAY, CLOSE)),
     ],
 )
 def test_a_failure_offers_what_helps(event: dict[str, Any], task: str, buttons: tuple[str, ...]) -> None:
     assert (seen(event, task).sentence, seen(event, task).buttons) == ("So.", buttons)
+
+
+def test_a_backup_that_waits_for_an_answer_asks_for_it() -> None:
+    now = seen(end("failed", "offer"), BACKUP)
+    assert now.sentence.endswith("Do you want them back first?")
+    assert now.buttons == (GET, ANYWAY, CLOSE)
 
 
 def test_documents_that_stayed_on_the_server_are_named_with_the_reason() -> None:

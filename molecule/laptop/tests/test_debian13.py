@@ -33,6 +33,26 @@ def test_2_with_the_package_it_can(pc13: Laptop, server: Host, package: Path) ->
     pc13.picture("2-with-the-package")
     account = server.file(f"/library/users/{pc13.login()}/account.json").content_string
     assert '"ssh-ed25519"' in account
+
+
+def test_3_the_menu_in_the_frame_saves_and_gets_back(pc13: Laptop) -> None:
+    """The menu in the frame saves the Journal; deleted documents come back, and the Journal shows them."""
+    pc13.child("create_documents")
+    before = pc13.child("list_documents")
+    pc13.presses("F6")
+    pc13.clicks("School server")
+    pc13.sees("Not saved yet.")
+    pc13.clicks("Save my Journal now")
+    pc13.sees("Your Journal is on the school server now.", 60)
+    pc13.clicks("Close")
+    pc13.child("delete_documents", *sorted(before)[:30])
+    pc13.clicks("School server")
+    pc13.sees("Saved last on ")
+    pc13.picture("3-frame")
+    pc13.clicks("Get documents back", "Get them back")
+    pc13.sees("30 documents are back in your Journal.", 60)
+    pc13.clicks("Close")
+    assert pc13.child("list_documents") == before
     pc13.child("desktop", "stop")
 
 

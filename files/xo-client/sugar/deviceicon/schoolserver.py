@@ -28,6 +28,7 @@ class SchoolServerIcon(TrayIcon):  # type: ignore[misc]  # Sugar has no types
 
     def __init__(self) -> None:
         TrayIcon.__init__(self, icon_name="school-server", xo_color=profile.get_color())
+        self.get_accessible().set_name("School server")  # for who hears the screen
         self.set_palette_invoker(FrameWidgetInvoker(self))
         self.palette_invoker.props.toggle_palette = True
 
@@ -50,7 +51,9 @@ class SchoolServerPalette(Palette):  # type: ignore[misc]  # Sugar has no types
         ):
             item = PaletteMenuItem(text)
             # In a colour: these icons are black, and so is a menu.
-            item.set_image(Icon(icon_name=icon, pixel_size=style.SMALL_ICON_SIZE, xo_color=profile.get_color()))
+            image = Icon(icon_name=icon, pixel_size=style.SMALL_ICON_SIZE, xo_color=profile.get_color())
+            image.show()
+            item.set_image(image)
             item.connect("activate", lambda _item, do=do: do())
             box.append_item(item)
             item.show()

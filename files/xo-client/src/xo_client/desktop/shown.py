@@ -37,6 +37,7 @@ _PHASES = {
     "move": "Putting them into your Journal. This takes a moment…",
 }
 _STOPPING = "Stopping…"
+_OFFER = "The school server keeps documents that are not on this laptop. Do you want them back first?"
 _UNEXPLAINED = "It stopped before it was done. Your Journal is safe. If this happens again, tell your teacher."
 
 
@@ -239,7 +240,8 @@ def _ended(event: dict[str, Any], task: str) -> Shown:
     if outcome == "nothing":
         return Shown(sentence, lines=lines)
     if reason == "offer":
-        return Shown(sentence, lines=lines, buttons=(GET, ANYWAY, CLOSE))
+        # The program's own sentence says where to go for that; here it is a button.
+        return Shown(_OFFER, buttons=(GET, ANYWAY, CLOSE))
     if reason == "room" and task == RESTORE:
         return Shown(sentence, lines=lines, buttons=(FIT, CLOSE))
     return Shown(sentence, lines=lines, buttons=(RETRY, CLOSE) if event.get("retry") is True else (CLOSE,))
