@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xo_client import browse_cookie, serials, sugar, words
+from xo_client.connection import Connection
 from xo_client.errors import Trouble
 from xo_client.state import State
 
@@ -150,7 +151,7 @@ class _Transport(xmlrpc.client.Transport):
     """HTTP that gives up, and reads no more than a school server has to say."""
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(host, timeout=_SECONDS)
+        return Connection(host, timeout=_SECONDS)
 
     def parse_response(self, response: http.client.HTTPResponse) -> tuple[Any, ...]:
         body = response.read(_LONGEST_ANSWER + 1)

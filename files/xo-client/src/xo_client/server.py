@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from xo_client import __version__
+from xo_client.connection import Connection
 from xo_client.errors import Trouble
 from xo_client.registration import Registered
 from xo_client.state import State
@@ -68,7 +69,7 @@ def refusal(answer: Permission) -> Trouble | None:
 
 
 def _get(host: str, path: str) -> tuple[int, Any, str]:
-    connection = http.client.HTTPConnection(host, 80, timeout=_HTTP_SECONDS)
+    connection = Connection(host, 80, timeout=_HTTP_SECONDS)
     try:
         connection.request("GET", path, headers={"User-Agent": f"xo-client/{__version__}"})
         answer = connection.getresponse()
