@@ -16,7 +16,9 @@ from xo_client.connection import Connection
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
-@pytest.fixture(params=[b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000, b"HTTP/1.1 100 Continue\r\n\r\n" * 100, _HEAD + b"x" * 1000])
+@pytest.fixture(
+    params=[b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000, b"HTTP/1.1 100 Continue\r\n\r\n" * 100, _HEAD + b"x" * 1000]
+)
 def drips(request: pytest.FixtureRequest) -> Iterator[int]:
     """A server that sends its answer byte by byte; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

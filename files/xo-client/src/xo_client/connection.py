@@ -19,6 +19,7 @@ class Connection(http.client.HTTPConnection):
         self._seconds = timeout
 
     def connect(self) -> None:
+        """Connect, and let the time run from here."""
         super().connect()
         end = threading.Timer(self._seconds, _end, [self.sock])
         end.daemon = True

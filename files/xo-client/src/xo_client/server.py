@@ -7,11 +7,15 @@ import http.client
 import json
 import re
 import subprocess
+import tempfile
+import threading
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from xo_client import __version__
+from xo_client import words as sentences
 from xo_client.connection import Connection
 from xo_client.errors import Trouble
 from xo_client.registration import Registered
@@ -21,6 +25,7 @@ _VERSION = "1"  # of the permission protocol
 _HTTP_SECONDS = 15.0
 _SSH_SECONDS = 60.0
 _LONGEST = 4_000_000  # bytes of an answer: twenty trees with a thousand snapshots have less
+_LONGEST_WORDS = 100_000  # bytes on standard error that are looked at
 _WORD = re.compile(r"[a-z]{1,20}", re.ASCII)
 _FAR = 7 * 24 * 3600  # seconds; no server means longer
 
@@ -44,7 +49,7 @@ def time_now(host: str) -> datetime:
     try:
         when = parsedate_to_datetime(headers.get("Date", ""))
         return when.astimezone(timezone.utc)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Trouble("away") from None
 
 
@@ -91,8 +96,8 @@ def ssh(state: State, at: Registered) -> list[str]:
         "BatchMode": "yes",
         "PasswordAuthentication": "no",
         "IdentitiesOnly": "yes",
-        "IdentityFile": str(state.key),
-        "UserKnownHostsFile": str(state.known_hosts),
+        "IdentityFile": _path(state.key),
+        "UserKnownHostsFile": _path(state.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlgorithms": "ecdsa-sha2-nistp256",
         "HostKeyAlias": "xs-school-server",
@@ -109,26 +114,55 @@ def ssh(state: State, at: Registered) -> list[str]:
     return ["ssh", "-F", "/dev/null", *words, "-l", at.login, at.host]
 
 
+def _path(path: Path) -> str:
+    """Return `path` as a value of ssh_config(5), where a space ends it and a per cent sign means something."""
+    return '"' + str(path).replace("%", "%%") + '"'
+
+
 def ask(state: State, at: Registered, verb: str) -> dict[str, Any]:
     """Return the server's answer to `xs <verb>`; raise Trouble."""
     try:
-        ended = subprocess.run(
-            [*ssh(state, at), f"xs {verb}"], stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_SSH_SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Trouble("network") from None
+        code, out, err = _ended([*ssh(state, at), f"xs {verb}"])
     except OSError as error:
         raise Trouble("disk") from error
-    if ended.returncode:
-        raise said(ended.stderr.decode("utf-8", "replace"))
+    if code:
+        raise said(err)
     try:
-        answer = json.loads(ended.stdout[:_LONGEST].decode("utf-8"))
-    except ValueError:
+        answer = json.loads(out.decode("utf-8"))
+    except (ValueError, RecursionError):
         raise Trouble("trouble") from None
     if not isinstance(answer, dict) or answer.get("protocol") != 1:
         raise Trouble("trouble")
     return answer
+
+
+def _ended(command: list[str]) -> tuple[int, bytes, str]:
+    """Run `command` and return its code and what it said; raise Trouble for what says too much, or nothing in time."""
+    late = threading.Event()
+
+    def late_now(process: subprocess.Popen[bytes]) -> None:
+        late.set()
+        process.kill()
+
+    with tempfile.TemporaryFile() as err:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err) as process:
+            clock = threading.Timer(_SSH_SECONDS, late_now, [process])
+            clock.start()
+            try:
+                # Read piece by piece: subprocess would keep all that comes, and a laptop has 1 GB.
+                out = process.stdout.read(_LONGEST + 1) if process.stdout else b""
+                if len(out) > _LONGEST:
+                    process.kill()
+                code = process.wait()
+            finally:
+                clock.cancel()
+                process.kill()
+        if late.is_set():
+            raise Trouble("network")
+        if len(out) > _LONGEST:
+            raise Trouble("trouble")
+        err.seek(0)
+        return code, out, err.read(_LONGEST_WORDS).decode("utf-8", "replace")
 
 
 _SENTENCE = re.compile(r"^xs: (?P<words>.{1,300})$", re.MULTILINE)
@@ -150,8 +184,9 @@ def said(err: str) -> Trouble:
     return Trouble("network")
 
 
-def _gates_words(words: str) -> Trouble:
-    sentence = words[0].upper() + words[1:] + "."
+def _gates_words(raw: str) -> Trouble:
+    words = sentences.shown(raw)
+    sentence = words[:1].upper() + words[1:] + "." if words else ""
     wait = _SECONDS.search(words)
     if "is busy" in words or "still open" in words:
         return Trouble("busy", retry_after=int(wait["seconds"]) if wait else None)
