@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from server_side import School, look, uid_of, write
-from xo_client import backup, conditions, laptop, registration, server, sugar, words
+from xo_client import backup, cli_backup, conditions, laptop, registration, rsync, server, sugar, words
 from xo_client.conditions import Facts, Power
 from xo_client.errors import Trouble
 from xo_client.registration import Registered
@@ -340,3 +340,59 @@ def test_the_offer_record_is_what_sugars_window_reads(play: Play) -> None:
     record = json.loads((play.profile / "xo-client" / "offer.json").read_text())
     assert (record["documents"], record["day"]) == (120, "2026-11-20")
     assert conditions.is_patient(record)
+
+
+def test_a_file_of_another_owner_among_the_plain_files_keeps_no_backup_from_being_done(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = play.profile.parent / "Documents"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    monkeypatch.setattr(backup, "_documents", lambda: folder)
+    real = rsync.push
+
+    def push(remote: Any, source: Path, target: str, **words: Any) -> int:
+        real(remote, source, target, **words)
+        if target == "documents":
+            raise Trouble("partly")
+        return 0
+
+    monkeypatch.setattr(rsync, "push", push)
+    play.run()
+    assert backup.is_done(play.state, play.now)
+    assert (play.school.incoming.parent / "documents" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("broken", ["lock", "last.new", "xo-client"])
+def test_a_folder_that_cannot_be_written_to_is_the_disks_trouble(play: Play, broken: str) -> None:
+    """A directory, or a file, stands where a file, or the folder, belongs: root may write to all else."""
+    if broken == "xo-client":
+        (play.profile / broken).write_text("")
+    else:
+        (play.profile / "xo-client" / broken).mkdir(parents=True)
+    trouble = play.stopped()
+    assert trouble.reason == "disk"
+    backup.note(play.state, trouble)
+
+
+def test_a_record_that_cannot_be_removed_is_the_disks_trouble(play: Play) -> None:
+    (play.profile / "xo-client" / "offer.json" / "x").mkdir(parents=True)
+    assert play.stopped().reason == "disk"
+
+
+def test_records_of_any_kind_stop_nothing(play: Play) -> None:
+    for name, record in (
+        ("last", {"at": 5, "day": []}),
+        ("offer", {"days": 5}),
+        ("outcome", {"reason": {}}),
+        ("told", {}),
+    ):
+        play.state.write(name, record)
+    assert backup.status(play.state)["last"] is None
+    cli_backup.why_not(play.state)
+    play.run()
+
+
+def test_a_path_that_is_no_utf8_is_kept_in_a_record(play: Play) -> None:
+    play.state.write("moving", {"work": os.fsdecode(b"/home/caf\xe9")})
+    assert os.fsencode(play.state.read("moving")["work"]) == b"/home/caf\xe9"

@@ -7,7 +7,9 @@ server's, because a laptop's own clock may say 1970.
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from xo_client import conditions, journal, laptop, offer, registration, restore, rsync, server, sugar, words
-from xo_client.errors import Trouble
+from xo_client.errors import Trouble, own_disk
 from xo_client.registration import Registered
 from xo_client.state import State
 
@@ -62,7 +64,7 @@ def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> 
     `anyway`: the child knows that the server has more than the Journal, and does not want it back first. Return whether
     a person still has to say whose laptop this is.
     """
-    with state.alone():
+    with state.alone(), own_disk():
         restore.finish_interrupted(state)
         host, now = check(state)
         at = registration.registered(state) or registration.register(state, asked=False)
@@ -146,14 +148,20 @@ def _when_whole(datastore: Path, cancel: threading.Event) -> dict[str, journal.E
 def _send_documents(remote: rsync.Remote, cancel: threading.Event) -> None:
     """Send the folder of plain files too, where there is one with anything in it."""
     folder = _documents()
-    if folder and any(folder.iterdir()):
-        rsync.push(remote, folder, "documents", cancel=cancel)
+    try:
+        if folder and any(folder.iterdir()):
+            rsync.push(remote, folder, "documents", cancel=cancel)
+    except (PermissionError, Trouble) as trouble:
+        # One file of another owner must not make the laptop send its Journal again every half an hour, for ever.
+        if isinstance(trouble, Trouble) and trouble.reason != "partly":
+            raise
+        print(f"some of {folder} could not be read, and was not sent", file=sys.stderr)
 
 
 def _documents() -> Path | None:
     try:
         ended = subprocess.run(["xdg-user-dir", "DOCUMENTS"], stdout=subprocess.PIPE, check=False, timeout=10)
-        folder = Path(ended.stdout.decode("utf-8", "surrogateescape").strip() or "/")
+        folder = Path(os.fsdecode(ended.stdout).strip() or "/")
     except (OSError, subprocess.TimeoutExpired):
         folder = Path.home() / "Documents"
     # Without a folder of its own xdg-user-dir names the home directory: that is not for the server.
@@ -192,11 +200,12 @@ def note(state: State, trouble: Trouble | None, *, pending: bool = False) -> Non
 def status(state: State) -> dict[str, Any]:
     """Return what is known without asking the server: the last success, the last outcome, who this laptop is."""
     at = registration.registered(state)
+    last = state.read(LAST).get("at")
     return {
         "protocol": 1,
         "login": at.login if at else None,
         "host": registration.host(state),
-        "last": state.read(LAST).get("at"),
+        "last": last if isinstance(last, str) else None,
         "outcome": state.read(OUTCOME) or None,
         "offer": state.read(OFFER) or None,
     }

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator, Mapping
 
 from xo_client import __version__, registration, restore, restore_plan, rsync, server, sugar
-from xo_client.errors import Trouble
+from xo_client.errors import Trouble, own_disk
 from xo_client.progress import CANCELLED, NOT_DONE, Printer, Step, printer
 from xo_client.registration import Registered
 from xo_client.restore import Result, Wish
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _restore(state: State, wish: Wish, tell: Printer, cancel: threading.Event) -> int:
     try:
-        with state.alone():
+        with state.alone(), own_disk():
             tell.step(Step("ask", 0, 0, 0, 0))
             with _ended_by_a_signal(cancel):
                 at = _registered(state)

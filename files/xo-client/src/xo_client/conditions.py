@@ -55,11 +55,14 @@ def day(now: datetime) -> str:
 
 def offers(record: dict[str, Any], today: str) -> dict[str, Any]:
     """Return the record of an offer after one more day on which it stands."""
-    days = record.get("days")
-    seen = [one for one in days if isinstance(one, str)] if isinstance(days, list) else []
-    return {**record, "days": sorted({*seen, today})}
+    return {**record, "days": sorted({*_days(record), today})}
 
 
 def is_patient(record: dict[str, Any]) -> bool:
     """Say whether the offer of a restore still holds a backup back."""
-    return len(record.get("days", ())) <= OFFER_DAYS
+    return len(_days(record)) <= OFFER_DAYS
+
+
+def _days(record: dict[str, Any]) -> list[str]:
+    days = record.get("days")
+    return [one for one in days if isinstance(one, str)] if isinstance(days, list) else []

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Iterator
+
 from xo_client import words
 
 
@@ -23,3 +26,12 @@ class Trouble(Exception):
     def passes(self) -> bool:
         """Whether it may be over in a while by itself."""
         return self.reason in words.PASSING
+
+
+@contextmanager
+def own_disk() -> Iterator[None]:
+    """Make Trouble (disk) of what the laptop's own disk refuses: full, read-only, another user's."""
+    try:
+        yield
+    except OSError as error:
+        raise Trouble("disk") from error

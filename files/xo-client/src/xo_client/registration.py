@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from xo_client import browse_cookie, serials, sugar, words
 from xo_client.connection import Connection
-from xo_client.errors import Trouble
+from xo_client.errors import Trouble, own_disk
 from xo_client.state import State
 
 HOST = "schoolserver"  # the name of every school server in its own network (PROTOCOL.md section 1)
@@ -53,6 +53,7 @@ def host(state: State) -> str:
     return known.host if known else sugar.host_in(sugar.setting("backup-url")) or HOST
 
 
+@own_disk()
 def register(state: State, *, asked: bool) -> Registered:
     """Register and return where backups go; raise Trouble.
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator
 
-from xo_client.errors import Trouble
+from xo_client.errors import Trouble, own_disk
 
 FOLDER = "xo-client"
 
@@ -40,16 +40,14 @@ class State:
         """Make the folder, readable by its owner alone: it holds the key; raise Trouble where that is impossible."""
         if not self.profile.is_dir():
             raise Trouble("profile")
-        try:
+        with own_disk():
             self.top.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise Trouble("disk") from error
 
     def read(self, name: str) -> dict[str, Any]:
         """Return the record `name`, empty where there is none or a power cut left it broken."""
         try:
             found = json.loads((self.top / (name + ".json")).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -57,25 +55,25 @@ class State:
         """Write the record `name`, whole or not at all; raise Trouble (disk)."""
         self.make()
         target = self.top / (name + ".json")
-        try:
+        with own_disk():
             with (self.top / (name + ".new")).open("w", encoding="utf-8") as file:
-                json.dump(record, file, ensure_ascii=False, sort_keys=True)
+                json.dump(record, file, sort_keys=True)  # ASCII: a path may be no UTF-8
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, target)
-        except OSError as error:
-            raise Trouble("disk") from error
 
     def forget(self, name: str) -> None:
-        """Remove the record `name` where there is one."""
-        with suppress(FileNotFoundError):
+        """Remove the record `name` where there is one; raise Trouble (disk)."""
+        with own_disk(), suppress(FileNotFoundError):
             (self.top / (name + ".json")).unlink()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the lock that one backup or restore has at a time; raise Trouble (running) where another has it."""
         self.make()
-        with (self.top / "lock").open("a", encoding="ascii") as lock:
+        with own_disk():
+            lock = (self.top / "lock").open("a", encoding="ascii")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
