@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -254,3 +255,37 @@ def test_where_sugar_was_never_used_it_says_so(settings: dict[str, str], state: 
     with pytest.raises(Trouble) as caught:
         registration.register(State(tmp_path / "default"), asked=True)
     assert caught.value.reason == "profile"
+
+
+def of(key: Path) -> str:
+    made = subprocess.run(["ssh-keygen", "-y", "-f", str(key)], capture_output=True, text=True, check=True)
+    return made.stdout.split()[1]
+
+
+def test_a_public_key_that_is_lost_is_made_of_the_private_one(
+    school: School, settings: dict[str, str], state: State
+) -> None:
+    registration.register(state, asked=True)
+    before = state.key.read_bytes()
+    for broken in (None, b"", b"ssh-ed25519 AAAA else\n"):
+        state.key.chmod(0o644)
+        public = state.key.with_suffix(".pub")
+        public.unlink()
+        if broken is not None:
+            public.write_bytes(broken)
+        registration.register(state, asked=True)
+        assert state.key.read_bytes() == before
+        assert school.asked[-1][3] == school.asked[0][3] == of(state.key)
+        assert public.read_text().split()[1] == school.asked[0][3]
+
+
+@pytest.mark.parametrize("left", [b"", b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn"])
+def test_a_key_that_a_power_cut_broke_is_made_anew(
+    school: School, settings: dict[str, str], state: State, left: bytes
+) -> None:
+    registration.register(state, asked=True)
+    state.key.write_bytes(left)
+    registration.register(state, asked=True)
+    assert school.asked[1][3] != school.asked[0][3]
+    assert school.asked[1][3] == of(state.key)
+    assert state.key.with_suffix(".broken").read_bytes() == left

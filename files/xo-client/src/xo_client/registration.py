@@ -8,12 +8,13 @@ collaboration finds the server. Who registers, the menu or the timer, makes no d
 from __future__ import annotations
 
 import http.client
+import os
 import re
-import shutil
 import subprocess
 import tempfile
 import uuid
 import xmlrpc.client
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +62,8 @@ def register(state: State, *, asked: bool) -> Registered:
     """
     known = registered(state)
     serial, machine = _identity(state)
-    _make_key(state)
-    facts = (serial, sugar.nick(), machine, _public_key(state))
+    key = _key(state)
+    facts = (serial, sugar.nick(), machine, key)
     try:
         answer = _call(host(state), *facts)
     except Trouble as trouble:
@@ -86,7 +87,7 @@ def register(state: State, *, asked: bool) -> Registered:
     if _HOST.fullmatch(chat):
         sugar.set_setting("jabber-server", chat, sugar.COLLABORATION)
     sugar.set_setting("backup-url", url)
-    browse_cookie.bake(state.profile, _public_key(state))
+    browse_cookie.bake(state.profile, key)
     return made
 
 
@@ -124,28 +125,59 @@ def _sugars_own(profile: Path) -> tuple[str, str]:
     return (serial, machine) if real else ("", "")
 
 
-def _make_key(state: State) -> None:
-    """Make the key if there is none, whole or not at all; raise Trouble (disk)."""
+def _key(state: State) -> str:
+    """Return the public key as every server takes it: its base64 body alone. Make the pair where it is not whole: a
+    power cut can leave either file empty. Raise Trouble (disk).
+    """
     state.make()
-    if state.key.exists() and state.key.with_suffix(".pub").exists():
-        return
-    try:
-        with tempfile.TemporaryDirectory(dir=str(state.top)) as folder:
-            made = Path(folder) / state.key.name
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(made)],
-                stdin=subprocess.DEVNULL,
-                check=True,
-            )
-            shutil.move(str(made.with_suffix(".pub")), str(state.key.with_suffix(".pub")))
-            made.replace(state.key)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Trouble("disk") from error
+    with own_disk():
+        public = _public_of(state.key)
+        if not public:
+            _make_key(state.key)
+            public = _public_of(state.key)
+        if not public:
+            raise Trouble("disk")
+        beside = state.key.with_suffix(".pub")  # ssh offers what stands in it, whatever the private one is
+        if not beside.exists() or public not in beside.read_text(encoding="ascii", errors="replace").split():
+            _write(beside, f"ssh-ed25519 {public}\n".encode())
+    return public
 
 
-def _public_key(state: State) -> str:
-    """Return the public key as every server takes it: its base64 body alone."""
-    return state.key.with_suffix(".pub").read_text(encoding="ascii").split()[1]
+def _public_of(key: Path) -> str:
+    """Return the public key of the private `key`, "" where that is none."""
+    with suppress(FileNotFoundError):
+        key.chmod(0o600)  # ssh-keygen takes no other, and a key that is only copied badly is still a key
+    ended = subprocess.run(
+        ["ssh-keygen", "-y", "-P", "", "-f", str(key)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    words = ended.stdout.decode("ascii", "replace").split()
+    return words[1] if ended.returncode == 0 and len(words) > 1 else ""
+
+
+def _make_key(key: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=str(key.parent)) as folder:
+        made = Path(folder) / key.name
+        ended = subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(made)],
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        if ended.returncode:
+            raise Trouble("disk")
+        if key.exists():
+            os.replace(key, key.with_suffix(".broken"))
+        _write(key, made.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write `path`, readable by its owner alone, whole or not at all even if the power goes; raise OSError."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
 
 
 class _Transport(xmlrpc.client.Transport):
