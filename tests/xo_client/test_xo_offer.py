@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xo_client import offer
+from xo_client import cli_restore, offer, restore_plan
 
 OLD, NEW = "2026-11-20T101500Z", "2026-11-21T101500Z"
 
@@ -40,8 +40,19 @@ def test_a_new_laptop_has_nothing_to_be_offered() -> None:
     assert offer.is_due({"protocol": 1, "trees": [{"tree": "x", "snapshots": [], "best": None, "why": ""}]}, 0) is None
 
 
-def test_a_server_that_cannot_count_stops_no_backup() -> None:
+def test_where_the_server_cannot_count_the_laptop_does_if_its_journal_is_all_but_empty() -> None:
+    assert offer.uncounted(history(None), 0)
+    assert not offer.uncounted(history(None), 10)
+    assert not offer.uncounted(history(120), 0)
     assert offer.is_due(history(None), 0) is None
+    due = offer.is_due(history(None), 0, {("SHC00000011", NEW): 120})
+    assert due is not None
+    assert due.documents == 120
+
+
+def test_a_stamp_that_is_none_is_no_snapshot() -> None:
+    said = {"trees": [{"tree": "x", "best": "\ud800\x1b]", "snapshots": [{"stamp": "\ud800\x1b]", "documents": 99}]}]}
+    assert offer.is_due(said, 0) is None
 
 
 def test_the_fullest_of_a_childs_trees_is_offered() -> None:
@@ -62,3 +73,5 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(["trees", "protocol"]), JSON))
 def test_no_answer_of_a_server_makes_it_fail(answer: dict[str, Any]) -> None:
     offer.is_due(answer, 0)
+    cli_restore.days(answer)
+    restore_plan.sources(answer, restore_plan.BEST)

@@ -199,3 +199,16 @@ def pull(source: Path, into: Path, rules: list[str]) -> None:
 
 def test_a_new_uid_is_one_that_sugar_and_the_server_know() -> None:
     assert UID.fullmatch(str(uuid.uuid5(uuid.NAMESPACE_OID, "anything")))
+
+
+def test_what_is_named_to_people_is_text() -> None:
+    odd = "\udcff\x1b]0;" + "x" * 31
+    files = [
+        File("ab", "d", 0, 0), File(f"ab/{odd}", "d", 0, 0),
+        File(f"{uid_of(1)[:2]}/{uid_of(1)}/metadata/\udcff\x1b", "-", 10**6, 0),
+    ]  # fmt: skip
+    _, left = restore_plan.documents(SOURCE, files)
+    assert len(left) == 2
+    for one in left:
+        assert (one.uid + one.why).isprintable()
+        assert (one.uid + one.why).isascii()

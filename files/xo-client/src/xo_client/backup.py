@@ -17,7 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from xo_client import conditions, journal, laptop, offer, registration, restore, rsync, server, sugar, words
+from xo_client import (
+    conditions,
+    journal,
+    laptop,
+    offer,
+    registration,
+    restore,
+    restore_plan,
+    rsync,
+    server,
+    sugar,
+    words,
+)
 from xo_client.errors import Trouble, own_disk
 from xo_client.registration import Registered
 from xo_client.state import State
@@ -77,7 +89,10 @@ def once(state: State, *, anyway: bool, tell: Tell, cancel: threading.Event) -> 
         if refused:
             raise refused
         remote = rsync.Remote(server.ssh(state, at))
-        _offer_first(state, at, now, anyway=anyway)
+        if anyway:
+            state.forget(OFFER)
+        else:
+            _offer_first(state, server.ask(state, at, "history"), remote, now, cancel)
         send_journal(remote, sugar.datastore(state.profile), tell, cancel)
         _send_documents(remote, cancel)
         _end_run(remote, at)
@@ -94,10 +109,16 @@ def _is_pending(state: State, at: Registered) -> bool:
         return False
 
 
-def _offer_first(state: State, at: Registered, now: datetime, *, anyway: bool) -> None:
+def _offer_first(
+    state: State, history: dict[str, Any], remote: rsync.Remote, now: datetime, cancel: threading.Event
+) -> None:
     """Raise Trouble (offer) where the server has much that the Journal lacks, and nobody has answered yet."""
     found = sum(1 for _ in journal.uids(sugar.datastore(state.profile)))
-    due = None if anyway else offer.is_due(server.ask(state, at, "history"), found)
+    counted = {}
+    if offer.uncounted(history, found):
+        snapshots, _ = restore.contents(remote, history, restore_plan.BEST, cancel)
+        counted = {(source.tree, source.stamp): len(documents) for source, documents in snapshots.items()}
+    due = offer.is_due(history, found, counted)
     if due is None:
         state.forget(OFFER)
         return

@@ -165,9 +165,8 @@ def _missing(state: State, at: Registered, history: Mapping[str, Any], cancel: t
 def days(history: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the days that have a snapshot, the newest first: with its newest, of the laptop's own tree if any."""
     found: dict[str, dict[str, Any]] = {}
-    trees = [tree for tree in history.get("trees") or [] if isinstance(tree, dict)]
-    for tree in reversed(trees):
-        counts = {one.get("stamp"): one for one in tree.get("snapshots") or [] if isinstance(one, dict)}
+    for tree in reversed(restore_plan.dicts(history.get("trees"))):
+        counts = {str(one.get("stamp")): one for one in restore_plan.dicts(tree.get("snapshots"))}
         for stamp in restore_plan.stamps(tree):
             best = stamp == tree.get("best")
             before = found.get(stamp[:10], {})

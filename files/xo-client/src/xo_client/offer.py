@@ -7,7 +7,9 @@ either way; but the child should have the documents on the laptop, and know it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
+
+from xo_client import restore_plan
 
 LEAST = 10  # documents, and
 SHARE = 0.5  # more than this share of them: the server's own measure of a bulk loss
@@ -31,7 +33,7 @@ def best(history: dict[str, Any]) -> list[Best]:
     found = []
     for tree in _dicts(history.get("trees")):
         stamp, name = tree.get("best"), tree.get("tree")
-        if not (isinstance(stamp, str) and isinstance(name, str)):
+        if not (isinstance(stamp, str) and isinstance(name, str)) or stamp not in restore_plan.stamps(tree):
             continue
         counts = [one.get("documents") for one in _dicts(tree.get("snapshots")) if one.get("stamp") == stamp]
         found.append(Best(name, stamp, next((count for count in counts if isinstance(count, int)), None)))
@@ -42,9 +44,23 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def is_due(history: dict[str, Any], documents: int) -> Best | None:
-    """Return what to offer to a child whose Journal holds so many `documents`; None: back up."""
-    candidates = [one for one in best(history) if one.documents is not None]
+def uncounted(history: dict[str, Any], documents: int) -> bool:
+    """Say whether the laptop has to count for itself: the server did not, and a Journal of so few `documents` could be
+    that of a reflashed laptop.
+    """
+    return documents < LEAST and any(one.documents is None for one in best(history))
+
+
+def is_due(
+    history: dict[str, Any], documents: int, counted: Mapping[tuple[str, str], int] | None = None
+) -> Best | None:
+    """Return what to offer to a child whose Journal holds so many `documents`; None: back up.
+
+    `counted` is what the laptop counted for itself, by tree and stamp.
+    """
+    own = counted or {}
+    known = [one._replace(documents=own.get((one.tree, one.stamp), one.documents)) for one in best(history)]
+    candidates = [one for one in known if one.documents is not None]
     if not candidates:
         return None
     most = max(candidates, key=lambda one: one.documents or 0)

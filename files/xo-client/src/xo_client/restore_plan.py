@@ -88,7 +88,7 @@ def sources(history: Mapping[str, Any], when: str) -> list[Source]:
     `when` is BEST, LATEST, or a day (UTC): then the newest of that day or before. The laptop's own tree comes first,
     the others follow, the one with the newest best snapshot before the rest.
     """
-    trees = [tree for tree in _dicts(history.get("trees")) if _TREE.fullmatch(str(tree.get("tree", "")))]
+    trees = [tree for tree in dicts(history.get("trees")) if _TREE.fullmatch(str(tree.get("tree", "")))]
     others = sorted(trees[1:], key=lambda tree: str(tree.get("best") or ""), reverse=True)
     found = []
     for number, tree in enumerate(trees[:1] + others):
@@ -101,7 +101,7 @@ def sources(history: Mapping[str, Any], when: str) -> list[Source]:
 
 def stamps(tree: Mapping[str, Any]) -> list[str]:
     """Return the stamps of the snapshots of one of the history's trees, oldest first."""
-    found = (str(snapshot.get("stamp", "")) for snapshot in _dicts(tree.get("snapshots")))
+    found = (str(snapshot.get("stamp", "")) for snapshot in dicts(tree.get("snapshots")))
     return sorted(stamp for stamp in found if _STAMP.fullmatch(stamp))
 
 
@@ -114,7 +114,8 @@ def _chosen(tree: Mapping[str, Any], when: str) -> str | None:
     return max((stamp for stamp in taken if stamp[:10] <= when), default=None)
 
 
-def _dicts(value: Any) -> list[Mapping[str, Any]]:
+def dicts(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list of the server's, whatever it is."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -133,7 +134,7 @@ def documents(source: Source, listing: Iterable[File]) -> tuple[dict[str, Docume
             continue
         if not UID.fullmatch(name) or not name.startswith(drawer):
             if len(name) == 36 and not inner and file.kind == "d":  # Sugar would take it for one, and delete it
-                left.append(Left(name, "", "its name is not one that Sugar gives"))
+                left.append(Left(_shown(name), "", "its name is not one that Sugar gives"))
         elif not inner:
             found.setdefault(name, {})
         elif file.kind == "-" and is_part(inner):
@@ -161,8 +162,13 @@ def _damage(parts: Files) -> str:
         return "its title and all that belongs to it are missing"
     for name, (size, _) in parts.items():
         if name != "data" and size > LONGEST_PROPERTY:
-            return f"its {name[9:49]} is too long"
+            return f"its {_shown(name[9:49])} is too long"
     return ""
+
+
+def _shown(name: str) -> str:
+    """Return a file's name for people: it may be no text at all, and a terminal would obey others."""
+    return ascii(name)[1:-1]
 
 
 def _of_layout0(source: Source, files: Sequence[File]) -> tuple[dict[str, Document], list[Left]]:
@@ -175,7 +181,7 @@ def _of_layout0(source: Source, files: Sequence[File]) -> tuple[dict[str, Docume
         if folder != _STORE or not name.endswith(_METADATA) or "/" in name:
             continue
         if not UID.fullmatch(uid):
-            left.append(Left(uid, "", "its name is not one that Sugar gives"))
+            left.append(Left(_shown(uid), "", "its name is not one that Sugar gives"))
             continue
         parts = {"metadata": size_and_time}
         for part, at in (("data", f"{_STORE}/{uid}"), ("metadata/preview", f"{_STORE}/preview/{uid}")):
