@@ -98,3 +98,14 @@ def test_a_link_to_somewhere_else_is_no_file_of_a_document(tmp_path: Path) -> No
     uid = write(tmp_path)
     (journal.place(tmp_path, uid) / "metadata" / "secret").symlink_to("/etc/passwd")
     assert "metadata/secret" not in [name for name, _, _ in journal.entry(tmp_path, uid).files]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_what_is_no_file_holds_no_run(tmp_path: Path, kind: str) -> None:
+    size = journal.place(tmp_path, write(tmp_path)) / "metadata" / "filesize"
+    size.unlink()
+    if kind == "pipe":
+        os.mkfifo(size)
+    else:
+        size.symlink_to("/dev/zero")
+    assert flux(tmp_path) == set()

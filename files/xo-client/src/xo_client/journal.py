@@ -72,7 +72,10 @@ def _is_unfinished(top: Path, files: list[tuple[str, int, int]]) -> bool:
         return True
     size = next((size for name, size, _ in files if name == "data"), 0)
     try:
-        promised = int((top / "metadata" / "filesize").read_bytes()[:20])
+        if not any(name == "metadata/filesize" for name, _, _ in files):
+            raise ValueError  # or it is no file: a pipe would hold the run for ever, a device has no end
+        with (top / "metadata" / "filesize").open("rb") as file:
+            promised = int(file.read(20))
     except (OSError, ValueError):
         return not any(name.startswith("metadata/") for name, _, _ in files)
     return size != promised
