@@ -27,7 +27,6 @@ _SSH_SECONDS = 60.0
 _LONGEST = 4_000_000  # bytes of an answer: twenty trees with a thousand snapshots have less
 _LONGEST_WORDS = 100_000  # bytes on standard error that are looked at
 _WORD = re.compile(r"[a-z]{1,20}", re.ASCII)
-_FAR = 7 * 24 * 3600  # seconds; no server means longer
 
 
 class Permission(NamedTuple):
@@ -57,7 +56,7 @@ def may_i(host: str, serial: str) -> Permission:
     """Ask for a place, and return the answer; raise Trouble (away) where nobody answers."""
     status, headers, _ = _get(host, f"/backup/{_VERSION}/available/{serial}")
     word, seconds = headers.get("X-XS-Reason", ""), headers.get("Retry-After", "")
-    wait = min(int(seconds), _FAR) if re.fullmatch("[0-9]{1,9}", seconds, re.ASCII) else None
+    wait = int(seconds) if re.fullmatch("[0-9]{1,9}", seconds, re.ASCII) else None
     return Permission(status, word if _WORD.fullmatch(word) else "", wait)
 
 
