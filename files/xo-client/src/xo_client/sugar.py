@@ -65,8 +65,10 @@ def _run(*command: str) -> str:
     """Return what `command` prints, "" where it fails or is not there: no backup depends on it."""
     try:
         ended = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_SECONDS, check=False,
+            # Else a child called Zoë is Zo? where the session has no language of its own, as a timer's often has none.
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return ended.stdout.decode("utf-8", "replace").strip() if ended.returncode == 0 else ""
