@@ -35,21 +35,21 @@ class Desk:
         self.state.write("registered", {"login": OWN, "host": "schoolserver", "serial": OWN})
         self.state.key.touch()
 
-    def started(self, *words: str) -> subprocess.Popen[str]:
+    def started(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         path = f"{self.school.bin}:{os.environ['PATH']}"
         program = (
             f"import sys; sys.path.insert(0, {PACKAGE!r}); from xo_client.cli_restore import main; sys.exit(main())"
         )
         return subprocess.Popen(
             [sys.executable, "-c", program, *words],
-            env={"HOME": str(self.home), "PATH": path},
+            env={"HOME": str(self.home), "PATH": path, **environment},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        with self.started(*words) as process:
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self.started(*words, **environment) as process:
             out, err = process.communicate()
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
@@ -152,3 +152,10 @@ def test_words_that_mean_nothing(desk: Desk, words: list[str]) -> None:
     ran = desk.run(*words)
     assert ran.returncode == 2
     assert "xo-restore: error:" in ran.stderr
+
+
+def test_a_title_that_the_terminal_has_no_signs_for_is_told_with_others(desk: Desk) -> None:
+    write(desk.school.snapshot(), FIRST, title="Рисунок", timestamp="never")
+    ran = desk.run(PYTHONIOENCODING="latin-1")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "left on the server: ???????" in ran.stdout

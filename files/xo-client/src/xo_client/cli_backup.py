@@ -13,7 +13,7 @@ from typing import Any
 
 from xo_client import __version__, backoff, backup, conditions, registration, server, sugar, words
 from xo_client.errors import Trouble
-from xo_client.progress import CANCELLED, DONE, NOT_DONE, Printer, Step, printer
+from xo_client.progress import CANCELLED, DONE, NOT_DONE, Printer, Step, printer, speak_in_any_locale
 from xo_client.state import State
 
 _RETRIED = frozenset({"busy", "full", "network", "moving"})  # within one run; all else waits for the next
@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the words say and return the exit code."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
+    speak_in_any_locale()
     cancel = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: cancel.set())

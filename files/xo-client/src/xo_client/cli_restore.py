@@ -13,7 +13,7 @@ from typing import Any, Iterator, Mapping
 
 from xo_client import __version__, registration, restore, restore_plan, rsync, server, sugar
 from xo_client.errors import Trouble, own_disk
-from xo_client.progress import CANCELLED, NOT_DONE, Printer, Step, printer
+from xo_client.progress import CANCELLED, NOT_DONE, Printer, Step, printer, speak_in_any_locale
 from xo_client.registration import Registered
 from xo_client.restore import Result, Wish
 from xo_client.state import State
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{chosen.day[:20]!a} is not a day: write it like 2026-11-21")
     if chosen.json and not chosen.list:
         parser.error("--json goes with --list; for the progress of a restore there is --progress json")
+    speak_in_any_locale()
     cancel = threading.Event()
     for one in _SIGNALS:
         signal.signal(one, lambda *_: cancel.set())

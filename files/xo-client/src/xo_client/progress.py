@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -131,3 +132,9 @@ def megabytes(number: int) -> str:
 def printer(kind: str) -> Printer:
     """Return what prints in the way `kind`: bar, json or none."""
     return {"bar": BarPrinter, "json": JsonPrinter, "none": Printer}[kind]()
+
+
+def speak_in_any_locale() -> None:
+    """Let a sign that the terminal's character set has not be a question mark, and no traceback: titles have any."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
