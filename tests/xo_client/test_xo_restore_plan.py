@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import uuid
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as some
 
-from server_side import LATER, OTHER, OWN, STAMP, look, uid_of, write
+from server_side import LATER, OTHER, OWN, STAMP, uid_of
 from xo_client import restore_plan
 from xo_client.journal import UID
 from xo_client.restore_plan import BEST, LATEST, RESERVE, Document, Files, Source
@@ -156,49 +153,6 @@ def test_no_listing_is_too_strange(listing: list[File]) -> None:
         assert document.old or all(restore_plan.is_part(name) for name in document.files)
         assert document.room(4096) >= document.bytes
     assert all(one.why for one in left)
-
-
-@given(some.sets(some.integers(0, 30), min_size=1))
-def test_the_rules_let_through_the_chosen_and_nothing_else(chosen: set[int]) -> None:
-    uids = {uid_of(number) for number in chosen}
-    rules = restore_plan.rules([Document(uid, SOURCE, {}) for uid in uids], 31)
-    assert rules[-1] == "- *"
-    named = {rule.rpartition("/")[0].rpartition("/")[2] for rule in rules if len(rule) > 40}
-    assert named == (uids if len(uids) < 31 else {"?" * 36})
-
-
-def test_rsync_reads_the_rules_as_they_are_meant(tmp_path: Path) -> None:
-    snapshot = tmp_path / "snapshot"
-    for number in range(6):
-        entry = write(snapshot, uid_of(number), title=f"{number}")
-        (entry / "metadata" / ".half").write_text("")
-        (entry / "metadata" / "checksum").write_text("")
-        (entry / "metadata" / "deep").mkdir()
-        (entry / "deep" / "data").mkdir(parents=True)
-    (snapshot / "version").write_text("6")
-    (snapshot / "index" / uid_of(9)).mkdir(parents=True)
-    for count in (2, 6):
-        into = tmp_path / f"into{count}"
-        wanted = [Document(uid_of(number), SOURCE, {}) for number in range(count)]
-        pull(snapshot, into, restore_plan.rules(wanted, 6))
-        expected = {f"{one.uid[:2]}/{one.uid}/{name}" for one in wanted for name in ("data", "metadata/title")}
-        files = {name for name, (kind, _) in look(into).items() if kind == "file"}
-        assert {name for name in files if name.endswith(("/data", "/title"))} == expected
-        assert not any(name.endswith((".half", "checksum")) or "deep" in name or len(name) < 40 for name in files)
-    pull(snapshot, tmp_path / "titles", restore_plan.rules_for_titles([uid_of(3)]))
-    assert [name for name, (kind, _) in look(tmp_path / "titles").items() if kind == "file"] == [
-        f"{uid_of(3)[:2]}/{uid_of(3)}/metadata/title"
-    ]
-
-
-def pull(source: Path, into: Path, rules: list[str]) -> None:
-    into.mkdir()
-    given = [f"--filter={rule}" for rule in rules]
-    subprocess.run(["rsync", "-rlt", *given, f"{source}/", f"{into}/"], check=True)
-
-
-def test_a_new_uid_is_one_that_sugar_and_the_server_know() -> None:
-    assert UID.fullmatch(str(uuid.uuid5(uuid.NAMESPACE_OID, "anything")))
 
 
 def test_what_is_named_to_people_is_text() -> None:

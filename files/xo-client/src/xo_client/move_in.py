@@ -9,28 +9,24 @@ new uid before the other takes over.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import shutil
 import subprocess
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from xo_client import journal, rebuild, restore_plan, staging
+from xo_client import journal, rebuild, restore_plan, versions
 from xo_client.datastore_service import Service
 from xo_client.errors import Trouble
-from xo_client.restore_plan import Files, Left
+from xo_client.restore_plan import Left
 from xo_client.state import State
 
 RECORD = "moving"
 _LAYOUT = "6"  # of the datastore; Sugar makes it anew where it is missing, and takes its absence for layout 0
 _KEPT = "kept"  # where today's versions are made ready, in the staging directory
 _ASIDE = "-aside"  # ends the name of the directory, beside the staging one, for what Sugar would delete
-_OWN = ("metadata/uid", "metadata/title")  # what a version that is kept has for itself
 _STARTS = 5  # of the datastore service by somebody else, while documents are moved
-_BLOCK = 1 << 20  # bytes
 _EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2), Linux
 
 
@@ -61,7 +57,7 @@ def move_in(
     _sync(work)
     with service.stopped(datastore):
         taken = [uid for uid in places if os.path.lexists(journal.place(datastore, uid))]
-        wanted = {uid: restore_plan.fingerprint(_files(work / places[uid])) for uid in taken}
+        wanted = {uid: restore_plan.fingerprint(versions.files_of(work / places[uid])) for uid in taken}
         state.write(RECORD, {
             "work": str(work), "datastore": str(datastore), "missing_only": missing_only, "day": day,
             "places": places, "wanted": wanted,
@@ -126,94 +122,19 @@ def _place(datastore: Path, work: Path, uid: str, new: Path, record: dict[str, A
         os.rename(old, _free(_aside(work) / uid))
         os.rename(new, old)
         return 1, 0
-    wanted, today = _files(new), _files(old)
+    wanted, today = versions.files_of(new), versions.files_of(old)
     if restore_plan.fingerprint(wanted) != record["wanted"].get(uid):
         return 0, 0  # it is in the Journal already, and what is here had to give way; or today's came meanwhile
-    if today and (record["missing_only"] or is_same(new, wanted, old, today)):
+    if today and (record["missing_only"] or versions.is_same(new, wanted, old, today)):
         return 0, 0
     # One without files is what Sugar leaves for a moment while it deletes.
-    kept = _keep(datastore, work, uid, old, str(record["day"])) if today else 0
+    doubled = versions.double(datastore, uid, str(record["day"]), work / _KEPT) if today else None
+    if doubled:
+        made, target = doubled
+        _make_drawer(target.parent, work)
+        os.rename(made, target)
     _exchange(new, old)
-    return 1, kept
-
-
-def is_same(one: Path, files: Files, other: Path, others: Files) -> bool:
-    """Say whether two entries are one version: by sizes and times, and by their bytes where only times differ."""
-    if restore_plan.is_same(files, others):
-        return True
-    if {name: size for name, (size, _) in files.items()} != {name: size for name, (size, _) in others.items()}:
-        return False
-    unlike = [name for name in files if files[name] != others[name]]
-    return all(_has_same_bytes(one / name, other / name) for name in unlike)
-
-
-def _keep(datastore: Path, work: Path, uid: str, old: Path, day: str) -> int:
-    """Give the entry `old` a second place under a new uid and title; return 0 if it has one from before, else 1.
-
-    The new uid follows from the old one and from the version, so that doing it again makes no third.
-    """
-    files = _files(old)
-    for attempt in range(1000):
-        name = f"{uid} {restore_plan.fingerprint(files)} {attempt}"
-        new_uid = str(uuid.uuid5(uuid.NAMESPACE_OID, name))
-        target = journal.place(datastore, new_uid)
-        if not os.path.lexists(target):
-            break
-        if _is_kept(old, files, target):
-            return 0
-    else:
-        raise OSError(errno.EEXIST, "no free uid", str(datastore))
-    made = work / _KEPT / new_uid
-    shutil.rmtree(made, ignore_errors=True)
-    _double(old, made, files)
-    _write(made / "metadata" / "uid", new_uid.encode())
-    title = rebuild.title(old) or "Untitled"
-    _write(made / "metadata" / "title", f"{title} ({day})".encode())
-    _fsync(made / "metadata")
-    _fsync(made)
-    _make_drawer(target.parent, work)
-    os.rename(made, target)
-    return 1
-
-
-def _is_kept(old: Path, files: Files, target: Path) -> bool:
-    """Say whether the entry `target` has all of `old` but uid and title: as the same files, or byte for byte."""
-    kept = _files(target)
-    if _without_name(files) != _without_name(kept):
-        return False
-    pairs = [(old / name, target / name) for name in _without_name(files)]
-    return all(os.path.samefile(*pair) or _has_same_bytes(*pair) for pair in pairs)
-
-
-def _has_same_bytes(one: Path, other: Path) -> bool:
-    with one.open("rb") as left, other.open("rb") as right:
-        while True:
-            block = left.read(_BLOCK)
-            if block != right.read(_BLOCK):
-                return False
-            if not block:
-                return True
-
-
-def _without_name(files: Files) -> dict[str, tuple[int, int]]:
-    return {name: file for name, file in files.items() if name not in _OWN}
-
-
-def _double(old: Path, made: Path, files: Files) -> None:
-    """Make the entry `made` of the same files as `old`: linked, for Sugar never writes into a file that is there."""
-    (made / "metadata").mkdir(parents=True)
-    for name in _without_name(files):
-        _link(old / name, made / name)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV):
-            raise
-        shutil.copy2(source, target, follow_symlinks=False)
-        _fsync(target)
+    return 1, 1 if doubled else 0
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -286,31 +207,7 @@ def _remove_caches(datastore: Path) -> None:
 
 def _write_version(datastore: Path) -> None:
     if not (datastore / "version").exists():
-        _write(datastore / "version", _LAYOUT.encode())
-
-
-def _write(path: Path, value: bytes) -> None:
-    new = path.with_name("." + path.name)
-    with new.open("wb") as file:
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-
-
-def _files(entry: Path) -> Files:
-    names = ["data"]
-    with suppress(OSError):
-        names += ["metadata/" + key for key in os.listdir(entry / "metadata")]
-    return staging.regular(entry, [name for name in names if restore_plan.is_part(name)])
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        versions.write(datastore / "version", _LAYOUT.encode())
 
 
 def _sync(path: Path) -> None:

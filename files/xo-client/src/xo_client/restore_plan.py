@@ -23,7 +23,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _STORE, _METADATA = "store", ".metadata"  # layout 0: layout0.py
 # Sugar writes these itself: where the server's copy has none, one more is no other version.
 _ADDED = frozenset({"metadata/uid", "metadata/timestamp", "metadata/creation_time", "metadata/filesize"})
-_INTERNAL = "metadata/checksum"  # of Sugar's search for duplicates: no part of the document
+INTERNAL = "metadata/checksum"  # of Sugar's search for duplicates: no part of the document
 _PROPERTIES = 24  # files that the one metadata file of layout 0 becomes, about
 
 Files = Mapping[str, Tuple[int, int]]  # name in the entry: bytes, seconds since 1970 of its mtime
@@ -153,7 +153,7 @@ def is_part(name: str) -> bool:
     """Say whether a file of this name in an entry belongs to the document."""
     folder, _, key = name.partition("/")
     return name == "data" or (
-        folder == "metadata" and bool(key) and "/" not in key and not key.startswith(".") and name != _INTERNAL
+        folder == "metadata" and bool(key) and "/" not in key and not key.startswith(".") and name != INTERNAL
     )
 
 
@@ -245,35 +245,3 @@ def fitting(fetch: Sequence[Document], free: int, block: int, there: Mapping[str
             rest -= needs
             chosen.add(document.uid)
     return [document for document in fetch if document.uid in chosen]
-
-
-def rules(wanted: Sequence[Document], all_of_them: int) -> list[str]:
-    """Return rsync's filter rules that let the files of `wanted`, of one snapshot, through and no others.
-
-    `all_of_them` is how many documents the snapshot has. The fewer rules there are, the less work each file is.
-    """
-    if any(document.old for document in wanted):
-        return _rules_of_layout0(wanted)
-    inside = [
-        f"- /*/*/{_INTERNAL}", "- /*/*/metadata/.*", "- /*/*/metadata/*/", "+ /*/*/metadata/", "+ /*/*/metadata/*",
-        "- /*/*/data/", "+ /*/*/data", "- /*/*/*",
-    ]  # fmt: skip
-    if len(wanted) == all_of_them:
-        return [*inside, "+ /??/", "+ /??/" + "?" * 36 + "/", "- *"]
-    drawers = sorted({document.uid[:2] for document in wanted})
-    chosen = [f"+ /{document.uid[:2]}/{document.uid}/" for document in wanted]
-    return [*inside, *(f"+ /{drawer}/" for drawer in drawers), *chosen, "- *"]
-
-
-def rules_for_titles(uids: Sequence[str]) -> list[str]:
-    """Return rsync's filter rules that let nothing through but the titles of these documents."""
-    drawers = sorted({uid[:2] for uid in uids})
-    inside = ["+ /*/*/metadata/", "+ /*/*/metadata/title", "- /*/*/*", "- /*/*/metadata/*"]
-    return [*inside, *(f"+ /{drawer}/" for drawer in drawers), *(f"+ /{uid[:2]}/{uid}/" for uid in uids), "- *"]
-
-
-def _rules_of_layout0(wanted: Sequence[Document]) -> list[str]:
-    wheres = [where for one in wanted for where in (one.uid, one.uid + _METADATA, f"preview/{one.uid}")]
-    directories = [f"- /{_STORE}/{where}/" for where in wheres]
-    files = [f"+ /{_STORE}/{where}" for where in wheres]
-    return [*directories, f"+ /{_STORE}/", f"+ /{_STORE}/preview/", *files, "- *"]

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple, Sequence
 
-from xo_client import layout0, rebuild, restore_plan, rsync
+from xo_client import filter_rules, layout0, rebuild, rsync
 from xo_client.errors import Trouble
 from xo_client.restore_plan import Document, Left, Source
 
@@ -81,7 +81,7 @@ class Staging:
         for source in sorted({document.source for document in wanted}):
             chosen = [document for document in wanted if document.source == source]
             base = before
-            rules = restore_plan.rules(chosen, counts[source])
+            rules = filter_rules.for_documents(chosen, counts[source])
             most = 0
 
             def count(sent: int, base: int = base) -> None:
@@ -98,7 +98,7 @@ class Staging:
         for source in sorted({document.source for document in wanted if not document.old}):
             uids = [document.uid for document in wanted if document.source == source]
             into = self.top / _TITLES
-            rsync.pull(remote, source.path, into, rules=restore_plan.rules_for_titles(uids), cancel=cancel)
+            rsync.pull(remote, source.path, into, rules=filter_rules.for_titles(uids), cancel=cancel)
             found.update({uid: rebuild.title(into / uid[:2] / uid) for uid in uids})
             shutil.rmtree(into, ignore_errors=True)
         return found
