@@ -198,3 +198,9 @@ def test_one_that_cannot_be_put_in_does_not_hold_the_others_up(table: Table, mon
     assert (moved.restored, [left.title for left in moved.left]) == (1, ["Kept out"])
     assert "Permission denied" in moved.left[0].why
     assert not move_in.finish(table.state, table.service)
+
+
+def test_a_record_that_means_nothing_does_not_stop_every_backup(table: Table) -> None:
+    table.state.write(move_in.RECORD, {"work": str(table.work)})
+    assert not move_in.finish(table.state, table.service)
+    assert not table.state.read(move_in.RECORD)

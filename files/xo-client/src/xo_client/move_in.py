@@ -23,6 +23,7 @@ from xo_client.restore_plan import Left
 from xo_client.state import State
 
 RECORD = "moving"
+_FIELDS = {"work", "datastore", "missing_only", "day", "places", "wanted"}
 _LAYOUT = "6"  # of the datastore; Sugar makes it anew where it is missing, and takes its absence for layout 0
 _KEPT = "kept"  # where today's versions are made ready, in the staging directory
 _ASIDE = "-aside"  # ends the name of the directory, beside the staging one, for what Sugar would delete
@@ -68,9 +69,11 @@ def move_in(
 
 def finish(state: State, service: Service) -> bool:
     """Finish what a kill or a power cut stopped; say whether there was anything. Raise Trouble."""
-    if not state.read(RECORD):
+    record = state.read(RECORD)
+    if not set(record) >= _FIELDS:  # of another version of this program, if any: nothing of today's depends on it
+        state.forget(RECORD)
         return False
-    with service.stopped(Path(str(state.read(RECORD)["datastore"]))):
+    with service.stopped(Path(str(record["datastore"]))):
         _finish(state, service, lambda _done: None)
     return True
 
