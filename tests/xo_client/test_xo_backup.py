@@ -394,8 +394,8 @@ def test_records_of_any_kind_stop_nothing(play: Play) -> None:
 
 
 def test_a_path_that_is_no_utf8_is_kept_in_a_record(play: Play) -> None:
-    play.state.write("moving", {"work": os.fsdecode(b"/home/caf\xe9")})
-    assert os.fsencode(play.state.read("moving")["work"]) == b"/home/caf\xe9"
+    play.state.write("moving", {"work": os.fsdecode(b"/home/\xe9t\xe9")})
+    assert os.fsencode(play.state.read("moving")["work"]) == b"/home/\xe9t\xe9"
 
 
 def test_an_empty_journal_is_no_backup_even_where_the_server_cannot_count(play: Play) -> None:
