@@ -298,6 +298,28 @@ def test_what_the_server_cannot_read_is_named_and_the_rest_comes(laptop: Laptop,
     ]
 
 
+@pytest.mark.parametrize(
+    ("part", "title", "why"),
+    [
+        ("data", "Broken disk", "the school server could not read all of it"),
+        (".", "Some documents", "the school server could not read them. Please tell your teacher"),
+    ],
+)
+def test_where_the_servers_disk_decays_all_else_comes(
+    laptop: Laptop, school: School, part: str, title: str, why: str
+) -> None:
+    snapshot = school.snapshot()
+    write(snapshot, FIRST, title="Sound")
+    broken = write(snapshot, SECOND, title="Broken disk") / part
+    broken.chmod(0)
+    try:
+        result = laptop.restore()
+    finally:
+        broken.chmod(0o755)
+    assert laptop.titles() == ["Sound"]
+    assert [(left.title, left.why) for left in result.left] == [(title, why)]
+
+
 def test_a_newer_snapshot_goes_on_from_what_the_older_left(laptop: Laptop, school: School) -> None:
     old = school.snapshot(STAMP)
     for number in range(10):

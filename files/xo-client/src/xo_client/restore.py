@@ -75,8 +75,11 @@ def contents(
     """
     found, left = {}, []
     for source in restore_plan.sources(history, when):
-        found[source], damaged = restore_plan.documents(source, rsync.listing(remote, source.path, cancel))
+        listed, all_of_it = rsync.listing(remote, source.path, cancel)
+        found[source], damaged = restore_plan.documents(source, listed)
         left += damaged
+        if not all_of_it:
+            left.append(Left("", "Some documents", "the school server could not read them. Please tell your teacher"))
     return found, left
 
 

@@ -58,16 +58,20 @@ _LINE = re.compile(
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")  # a byte that this locale has no sign for
 
 
-def listing(remote: Remote, source: str, cancel: threading.Event | None = None) -> list[File]:
-    """Return all that is below `source` on the server, without reading any of it; raise Trouble."""
+def listing(remote: Remote, source: str, cancel: threading.Event | None = None) -> tuple[list[File], bool]:
+    """Return all that is below `source` on the server, without reading any of it, and whether that is all: a directory
+    on a disk that decays may not be readable. Raise Trouble.
+    """
     with tempfile.TemporaryFile() as out:
         command = ["rsync", *_LETTERS, "--no-human-readable", _TIMEOUT, *remote.options(), remote.place(source + "/")]
         code, err = _run(command, out, cancel, None)
-        if code:
-            raise said(err)
         out.seek(0)
         text = out.read().decode("utf-8", "surrogateescape")
-    return [file for file in map(_file, text.split("\n")) if file and file.path != "."]
+    found = [file for file in map(_file, text.split("\n")) if file and file.path != "."]
+    # Where there is nothing at all, the place itself is not there or not readable.
+    if code and not (code == PARTLY and found and "xs: " not in err):
+        raise said(err)
+    return found, code == 0
 
 
 def _file(line: str) -> File | None:
