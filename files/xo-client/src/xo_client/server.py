@@ -138,24 +138,31 @@ def ask(state: State, at: Registered, verb: str) -> dict[str, Any]:
 def _ended(command: list[str]) -> tuple[int, bytes, str]:
     """Run `command` and return its code and what it said; raise Trouble for what says too much, or nothing in time."""
     late = threading.Event()
+    process: subprocess.Popen[bytes] | None = None
 
-    def late_now(process: subprocess.Popen[bytes]) -> None:
+    def end() -> None:
         late.set()
-        process.kill()
+        if process:
+            process.kill()
 
+    clock = threading.Timer(_SSH_SECONDS, end)
+    clock.daemon = True
     with tempfile.TemporaryFile() as err:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err) as process:
-            clock = threading.Timer(_SSH_SECONDS, late_now, [process])
+        try:  # around all of it: a signal may end this at any line, and must not wait for the server
             clock.start()
-            try:
-                # Read piece by piece: subprocess would keep all that comes, and a laptop has 1 GB.
-                out = process.stdout.read(_LONGEST + 1) if process.stdout else b""
-                if len(out) > _LONGEST:
-                    process.kill()
-                code = process.wait()
-            finally:
-                clock.cancel()
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err)
+            # Read piece by piece: subprocess would keep all that comes, and a laptop has 1 GB.
+            out = process.stdout.read(_LONGEST + 1) if process.stdout else b""
+            if len(out) > _LONGEST:
                 process.kill()
+            code = process.wait()
+        finally:
+            clock.cancel()
+            if process:
+                process.kill()
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()
         if late.is_set():
             raise Trouble("network")
         if len(out) > _LONGEST:
