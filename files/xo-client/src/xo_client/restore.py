@@ -129,7 +129,7 @@ class Restore:
             shutil.rmtree(self._staging.top, ignore_errors=True)
             return Result(0, 0, left, day)
         counts = {source: len(found) for source, found in snapshots.items()}
-        self._staging.fetch(self._remote, fetch, counts, self._cancel, _told(self._tell, "fetch", fetch))
+        self._staging.fetch(self._remote, fetch, counts, self._cancel, self._fetched(fetch))
         checked = self._staging.check(fetch, self._cancel, _counted(self._tell, "check", len(fetch)))
         if self._cancel.is_set():
             raise Trouble("cancelled")
@@ -139,6 +139,25 @@ class Restore:
             progress=_counted(self._tell, "move", len(checked.places)),
         )  # fmt: skip
         return Result(moved.restored, moved.kept, [*left, *checked.left, *moved.left], day)
+
+    def _fetched(self, documents: Sequence[Document]) -> Callable[[int], None]:
+        """Return what tells of a number of bytes, and looks at the documents that they are; rsync sends in this order.
+
+        So what a slow laptop has to look at costs no time of its own, where the network is slower still.
+        """
+        ends = list(accumulate(document.bytes for document in documents))
+        whole, seen = ends[-1], 0
+
+        def progress(sent: int) -> None:
+            nonlocal seen
+            number = bisect.bisect_right(ends, sent)
+            self._tell.step(Step("fetch", number, len(ends), min(sent, whole), whole))
+            named = max(number - 1, seen)  # the last of them may still be on its way to its name
+            self._staging.look(documents[seen:named])
+            seen = named
+
+        progress(0)
+        return progress
 
     def _named(self, no_room: Sequence[Document]) -> list[Left]:
         """Return what there is no room for, with titles: the child shall know what is missing."""
@@ -166,18 +185,6 @@ def _with_room(fetch: Sequence[Document], staging: Staging, *, fit: bool) -> lis
 def _today(day: str) -> str:
     """Return today's date for the titles of today's versions: a laptop's clock may say 1970, no snapshot is of then."""
     return max(time.strftime("%Y-%m-%d"), day)
-
-
-def _told(tell: Printer, phase: str, documents: Sequence[Document]) -> Callable[[int], None]:
-    """Return what tells of a number of bytes, and of the documents that they are; rsync sends in this order."""
-    ends = list(accumulate(document.bytes for document in documents))
-    whole = ends[-1]
-
-    def progress(sent: int) -> None:
-        tell.step(Step(phase, bisect.bisect_right(ends, sent), len(ends), min(sent, whole), whole))
-
-    progress(0)
-    return progress
 
 
 def _counted(tell: Printer, phase: str, of_documents: int) -> Callable[[int], None]:

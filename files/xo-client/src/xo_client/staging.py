@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple, Sequence
 
@@ -37,6 +38,7 @@ class Staging:
         """`state` is the client's own folder. Where the datastore lies on another disk it is a directory beside it."""
         real = Path(os.path.realpath(datastore))
         same = _device(real) in (None, _device(state.parent))
+        self._found: dict[str, str] = {}  # by uid, what look() found: why it cannot be brought back, or ""
         self.top = state / "restore" if same else real.parent / ".xo-restore"
 
     def folder(self, source: Source) -> Path:
@@ -103,6 +105,14 @@ class Staging:
             shutil.rmtree(into, ignore_errors=True)
         return found
 
+    def look(self, arrived: Sequence[Document]) -> None:
+        """Look at documents while others still arrive, and keep what is found for check(). Not all need be there."""
+        for document in arrived:
+            place = self.folder(document.source) / document.uid[:2] / document.uid
+            with suppress(OSError):  # it is not all there
+                if not document.old and self._is_whole(document) and not _has_others(place, document):
+                    self._found[document.uid] = rebuild.damage(place)
+
     def check(self, wanted: Sequence[Document], cancel: threading.Event, progress: Callable[[int], None]) -> Checked:
         """Look at each of `wanted`, and return which are whole and which are not; `progress` is given their number."""
         places, left = {}, []
@@ -121,10 +131,13 @@ class Staging:
         """Return where the entry is, and why it cannot be brought back, "" where it can."""
         folder = self.folder(document.source)
         place = folder / document.uid[:2] / document.uid
-        paths = _paths(document)
-        arrived = regular(folder, paths.values())
+        known = self._found.pop(document.uid, None)
         try:
-            if arrived != {paths[name]: file for name, file in document.files.items()}:
+            if known is not None and not _has_others(place, document):
+                if "metadata/creation_time" not in document.files:
+                    rebuild.complete(place)
+                return place, known
+            if not self._is_whole(document):
                 return place, "the school server could not read all of it"
             if document.old:
                 store, place = folder / layout0.STORE, folder / _CONVERTED / document.uid
@@ -139,6 +152,11 @@ class Staging:
             return place, str(error)
         except OSError as error:
             raise Trouble("disk") from error
+
+    def _is_whole(self, document: Document) -> bool:
+        paths = _paths(document)
+        arrived = regular(self.folder(document.source), paths.values())
+        return arrived == {paths[name]: file for name, file in document.files.items()}
 
 
 def _paths(document: Document) -> dict[str, str]:
