@@ -55,6 +55,13 @@ def table(tmp_path: Path) -> Table:
     return Table(tmp_path)
 
 
+def test_a_journal_that_sugar_has_never_opened_is_made(table: Table) -> None:
+    table.journal.rmdir()
+    table.arrive(UID, title="Poem")
+    assert table.move_in(UID)[:2] == (1, 0)
+    assert table.titles() == ["Poem"]
+
+
 def test_the_same_version_is_left_as_it_is(table: Table) -> None:
     write(table.journal, UID, when=1_700_000_000)
     write(table.journal, OTHER, when=1_700_000_000)

@@ -190,7 +190,7 @@ def _free(path: Path) -> Path:
 def _make_drawer(drawer: Path, work: Path) -> None:
     if os.path.lexists(drawer) and not _is_entry(drawer):
         os.rename(drawer, _free(_aside(work) / drawer.name))
-    drawer.mkdir(exist_ok=True)
+    drawer.mkdir(parents=True, exist_ok=True)  # a Journal that Sugar has never opened is not there at all
 
 
 def _is_entry(path: Path) -> bool:
