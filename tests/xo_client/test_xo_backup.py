@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from server_side import School, look, uid_of, write
-from xo_client import backup, cli_backup, conditions, laptop, registration, rsync, server, sugar, words
+from xo_client import backoff, backup, cli_backup, conditions, laptop, registration, rsync, server, sugar, words
 from xo_client.conditions import Facts, Power
 from xo_client.errors import Trouble
 from xo_client.registration import Registered
@@ -408,3 +409,37 @@ def test_an_empty_journal_is_no_backup_even_where_the_server_cannot_count(play: 
     trouble = play.stopped()
     assert trouble.reason == "offer"
     assert "12 documents" in trouble.message
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the timer's run wait for nothing."""
+    monkeypatch.setattr(backoff, "spread", lambda uniform: 0.0)
+    real = backoff.wait
+    monkeypatch.setattr(backoff, "wait", lambda *words: None if real(*words) is None else 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_server_that_stays_busy_is_asked_seven_times_and_then_left_alone_for_the_day(
+    play: Play, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def timer() -> int:
+        play.answers = [Permission(503, "busy", None)] * 20
+        cli_backup._run(play.state, argparse.Namespace(), threading.Event())
+        return 20 - len(play.answers)
+
+    assert timer() == 7
+    assert "gave up for today after 7 attempts" in capsys.readouterr().out
+    assert timer() == 0
+    play.now += timedelta(days=1)
+    assert timer() == 7
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_network_that_breaks_off_is_tried_again_by_the_next_timer(play: Play) -> None:
+    play.school.cut_off_after(2000)
+    cli_backup._run(play.state, argparse.Namespace(), threading.Event())
+    assert play.state.read(backup.OUTCOME)["reason"] == "network"
+    play.school.cut_off_after(None)
+    cli_backup._run(play.state, argparse.Namespace(), threading.Event())
+    assert play.is_equal()

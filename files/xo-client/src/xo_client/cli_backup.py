@@ -17,6 +17,8 @@ from xo_client.progress import CANCELLED, DONE, NOT_DONE, Printer, Step, printer
 from xo_client.state import State
 
 _RETRIED = frozenset({"busy", "full", "network", "moving"})  # within one run; all else waits for the next
+_SERVERS_NO = frozenset({"busy", "full"})  # heard often enough, it is taken for the whole day
+_GAVE_UP = "gave-up"  # record in State
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +68,7 @@ def _run(state: State, _chosen: argparse.Namespace, cancel: threading.Event) -> 
         _, now = backup.check(state)
     except Trouble as trouble:
         return _say(state, trouble)
-    if backup.is_done(state, now):
+    if backup.is_done(state, now) or state.read(_GAVE_UP).get("day") == conditions.day(now):
         return DONE
     if cancel.wait(backoff.spread(random.uniform)):
         return CANCELLED
@@ -78,7 +80,9 @@ def _run(state: State, _chosen: argparse.Namespace, cancel: threading.Event) -> 
             return _say(state, stopped)
         seconds = backoff.wait(attempt, random.uniform, stopped.retry_after)
         if seconds is None:
-            print(f"gave up for today after {attempt} attempts")
+            if stopped.reason in _SERVERS_NO:
+                print(f"gave up for today after {attempt} attempts")
+                state.write(_GAVE_UP, {"day": conditions.day(now)})
             return _say(state, stopped)
         print(f"{stopped.message} (attempt {attempt}; again in {seconds:.0f} s)", flush=True)
         if cancel.wait(seconds):
