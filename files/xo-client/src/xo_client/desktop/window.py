@@ -9,33 +9,18 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from gi.repository import Gdk, GLib, Gtk, Pango
+from gi.repository import Gdk, GLib, Gtk
 from jarabe.model import shell
 from jarabe.model.session import get_session_manager
 from sugar3.graphics import style
-from sugar3.graphics.icon import Icon
-from sugar3.profile import get_color
 
 from xo_client.desktop import shown
+from xo_client.desktop.page import Page
 from xo_client.desktop.program import Program
 from xo_client.desktop.reconnecting import reconnect
 from xo_client.desktop.shown import Choice, Shown
 
-_ICONS = {
-    shown.CANCEL: "dialog-cancel",
-    shown.CLOSE: "dialog-cancel",
-    shown.NOT_NOW: "dialog-cancel",
-    shown.LATER: "dialog-cancel",
-    shown.RETRY: "view-refresh",
-    shown.RESTART: "system-restart",
-    shown.START: "dialog-ok",
-    shown.GET: "dialog-ok",
-    shown.FIT: "dialog-ok",
-    shown.ANYWAY: "dialog-ok",
-}
 _PROGRAMS = {shown.BACKUP: ["xo-backup", "now"], shown.RESTORE: ["xo-restore"]}
-_TITLES = {shown.BACKUP: "Save my Journal on the school server", shown.RESTORE: "My documents on the school server"}
-_PULSE_MS = 100
 _DRAW_MS = 100
 _LOGOUT_SECONDS = 10
 _open: Window | None = None
@@ -97,8 +82,7 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self._listing: dict[str, Any] = {}
         self._choices: list[Choice] = []
         self._shown = shown.asking()
-        self._pulse = 0  # GLib's number of a timer, 0: none
-        self._drawing = 0  # as well
+        self._drawing = 0  # GLib's number of a timer, 0: none
 
         self.set_decorated(False)
         self.set_resizable(False)
@@ -117,7 +101,8 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self.connect("destroy", self.__destroy_cb)
         # Sugar's own keys would put another view in front of a modal window.
         shell.get_model().push_modal()
-        self.add(self._page())
+        self._page = Page(self._do)
+        self.add(self._page)
         self._draw()
 
     def ask(self) -> None:
@@ -139,6 +124,9 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         """Show `now`."""
         self._shown = now
         self._draw()
+
+    def _draw(self) -> None:
+        self._page.draw(self._task, self._shown, self._choices)
 
     def _start(self, command: list[str], line: Any, ended: Any) -> None:
         self._choices = []
@@ -174,10 +162,10 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
 
     def __ended_cb(self, code: int) -> None:
         self._program = None
+        now = self._shown if self._told else shown.without_word(code)
         if self._task == shown.RESTORE and not reconnect():
-            self.show_now(shown.to_restart(self._shown))
-        elif not self._told:
-            self.show_now(shown.without_word(code))
+            now = shown.to_restart(now)
+        self.show_now(now)
 
     def _do(self, wish: str) -> None:
         """Do what the button `wish` asks for."""
@@ -188,10 +176,9 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
             self.destroy()
         elif wish == shown.GET:
             self._task = shown.RESTORE
-            self._retitle()
             self.run([])
         elif wish == shown.START:
-            self.run(list(self._chosen().arguments))
+            self.run(list(self._page.chosen().arguments))
         elif wish == shown.ANYWAY:
             self.run(["--anyway"])
         elif wish == shown.FIT:
@@ -214,100 +201,6 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
         self.show_now(shown.not_restarted())
         return False
 
-    # How it looks: a dark bar with the title, as the control panel has, and below it the page.
-
-    def _page(self) -> Any:
-        box = Gtk.VBox()
-        bar = Gtk.EventBox()
-        bar.modify_bg(Gtk.StateType.NORMAL, style.COLOR_TOOLBAR_GREY.get_gdk_color())
-        row = Gtk.HBox(spacing=style.DEFAULT_SPACING)
-        row.set_size_request(-1, style.GRID_CELL_SIZE)
-        row.set_border_width(style.DEFAULT_PADDING)
-        row.pack_start(Icon(icon_name="school-server", pixel_size=style.STANDARD_ICON_SIZE, xo_color=get_color()),
-                       False, False, style.DEFAULT_SPACING)  # fmt: skip
-        self._title = Gtk.Label()
-        self._title.modify_fg(Gtk.StateType.NORMAL, style.COLOR_WHITE.get_gdk_color())
-        row.pack_start(self._title, False, False, 0)
-        bar.add(row)
-        box.pack_start(bar, False, False, 0)
-
-        page = Gtk.EventBox()
-        page.modify_bg(Gtk.StateType.NORMAL, style.COLOR_WHITE.get_gdk_color())
-        inner = Gtk.VBox(spacing=style.DEFAULT_SPACING)
-        inner.set_border_width(style.GRID_CELL_SIZE // 2)
-        self._icon = Icon(pixel_size=style.LARGE_ICON_SIZE, xo_color=get_color())
-        inner.pack_start(self._icon, False, False, 0)
-        self._sentence = _label(style.zoom(28))
-        inner.pack_start(self._sentence, False, False, 0)
-        self._bar = Gtk.ProgressBar()
-        inner.pack_start(self._bar, False, False, 0)
-        self._detail = _label(style.zoom(21))
-        inner.pack_start(self._detail, False, False, 0)
-        self._list = Gtk.VBox(spacing=style.DEFAULT_PADDING)
-        self._scrolled = Gtk.ScrolledWindow()
-        self._scrolled.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
-        self._scrolled.add_with_viewport(self._list)
-        self._scrolled.get_child().modify_bg(Gtk.StateType.NORMAL, style.COLOR_WHITE.get_gdk_color())
-        inner.pack_start(self._scrolled, True, True, 0)
-        self._buttons = Gtk.HBox(spacing=style.DEFAULT_SPACING)
-        self._buttons.set_halign(Gtk.Align.CENTER)
-        inner.pack_end(self._buttons, False, False, 0)
-        page.add(inner)
-        box.pack_start(page, True, True, 0)
-        self._retitle()
-        box.show_all()
-        return box
-
-    def _retitle(self) -> None:
-        self._title.set_markup(f"<b>{GLib.markup_escape_text(_TITLES[self._task])}</b>")
-        self._icon.props.icon_name = f"backup-{self._task}"
-
-    def _draw(self) -> None:
-        now = self._shown
-        self._sentence.set_text(now.sentence)
-        self._detail.set_text(now.detail)
-        self._bar.set_visible(now.bar)
-        if now.fraction is not None:
-            self._bar.set_fraction(now.fraction)
-        elif now.bar and not self._pulse:
-            self._pulse = GLib.timeout_add(_PULSE_MS, self.__pulse_cb)
-        self._fill_list(now)
-        if [button.wish for button in self._buttons.get_children()] != list(now.buttons):
-            for button in self._buttons.get_children():
-                self._buttons.remove(button)
-            for wish in now.buttons:
-                self._buttons.pack_start(_Button(wish, self._do), False, False, 0)
-            self._buttons.show_all()
-            if now.buttons:
-                self._buttons.get_children()[0].grab_focus()
-
-    def _fill_list(self, now: Shown) -> None:
-        choices = self._choices if shown.START in now.buttons else []
-        for child in self._list.get_children():
-            self._list.remove(child)
-        first = None
-        for choice in choices:
-            radio = _Radio(choice, first)
-            first = first or radio
-            self._list.pack_start(radio, False, False, 0)
-        for line in now.lines:
-            label = _label(style.zoom(21))
-            label.set_text(line)
-            self._list.pack_start(label, False, False, 0)
-        self._list.show_all()
-        self._scrolled.set_visible(bool(choices or now.lines))
-
-    def _chosen(self) -> Choice:
-        chosen: Choice = next(radio.choice for radio in self._list.get_children() if radio.get_active())
-        return chosen
-
-    def __pulse_cb(self) -> bool:
-        if not self._shown.bar or self._shown.fraction is not None:
-            self._pulse = 0
-            return False
-        self._bar.pulse()
-        return True
-
     def __key_cb(self, _window: Any, event: Any) -> bool:
         if event.keyval == Gdk.KEY_Escape:
             return self.__delete_cb()
@@ -323,40 +216,10 @@ class Window(Gtk.Window):  # type: ignore[misc]  # gi has no types
 
     def __destroy_cb(self, _window: Any) -> None:
         shell.get_model().pop_modal()
-        for timer in (self._pulse, self._drawing):
-            if timer:
-                GLib.source_remove(timer)
+        if self._drawing:
+            GLib.source_remove(self._drawing)
         if self._program is not None:
             self._program.cancel()
-
-
-class _Button(Gtk.Button):  # type: ignore[misc]  # gi has no types
-    def __init__(self, wish: str, do: Any) -> None:
-        super().__init__(label=shown.LABELS[wish])
-        self.wish = wish
-        self.set_image(Icon(icon_name=_ICONS[wish], pixel_size=style.SMALL_ICON_SIZE))
-        self.connect("clicked", lambda _button: do(wish))
-
-
-class _Radio(Gtk.RadioButton):  # type: ignore[misc]  # gi has no types
-    def __init__(self, choice: Choice, group: Any) -> None:
-        super().__init__(group=group)
-        self.choice = choice
-        label = _label(style.zoom(21))
-        note = f"   {choice.note}" if choice.note else ""
-        label.set_markup(f"<b>{GLib.markup_escape_text(choice.label)}</b>{GLib.markup_escape_text(note)}")
-        self.add(label)
-
-
-def _label(pixels: int) -> Any:
-    label = Gtk.Label()
-    label.set_line_wrap(True)
-    label.set_justify(Gtk.Justification.CENTER)
-    label.set_max_width_chars(50)
-    font = Pango.FontDescription()
-    font.set_absolute_size(pixels * Pango.SCALE)
-    label.modify_font(font)
-    return label
 
 
 def activities_are_open() -> bool:
