@@ -277,7 +277,13 @@ def test_a_lost_connection_is_told_as_one(play: Play) -> None:
 
 def test_how_it_ended_is_kept_and_a_child_is_told_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(sugar, "notify", lambda summary, body: told.append(body))
+    shown = True
+
+    def notify(body: str) -> bool:
+        told.append(body)
+        return shown
+
+    monkeypatch.setattr(sugar, "notify", notify)
     for trouble in (Trouble("full"), Trouble("full"), Trouble("busy"), None, Trouble("full")):
         backup.note(play.state, trouble)
     assert told == [words.SENTENCES["full"]] * 2
@@ -287,7 +293,11 @@ def test_how_it_ended_is_kept_and_a_child_is_told_once(play: Play, monkeypatch: 
     backup.note(play.state, None)
     backup.note(play.state, None, pending=True)
     assert told[3:] == [words.SENTENCES["pending"]]
-    assert play.state.read(backup.OUTCOME)["reason"] == "done"
+    shown = False
+    for _ in range(2):
+        backup.note(play.state, Trouble("full"))
+    assert told[4:] == [words.SENTENCES["full"]] * 2, "with no Sugar there it was told to nobody"
+    assert play.state.read(backup.OUTCOME)["reason"] == "full"
 
 
 _SENDER = """

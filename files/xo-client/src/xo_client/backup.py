@@ -210,8 +210,8 @@ def note(state: State, trouble: Trouble | None, *, pending: bool = False) -> Non
         asks = words.SENTENCES["pending"] if pending else message if reason in words.FOR_A_PERSON else ""
         # Once for each thing, and again only after it was no longer so.
         if asks and state.read(TOLD).get("message") != asks:
-            sugar.notify("School server", asks)
-            state.write(TOLD, {"message": asks})
+            if sugar.notify(asks):
+                state.write(TOLD, {"message": asks})
         elif reason == "done" and not asks:
             state.forget(TOLD)
     except Trouble:  # no profile, or its disk is full: the log has it

@@ -53,12 +53,13 @@ def login_in(backup_url: str) -> str:
     return backup_url.rpartition("@")[0]
 
 
-def notify(summary: str, body: str) -> None:
-    """Show a notification in Sugar's frame; nothing happens where no Sugar runs."""
-    message = ("xo-backup", 0, "", summary, body)
-    call = ["Notify", "susssasa{sv}i", *map(str, message), "0", "0", "0"]
+def notify(body: str) -> bool:
+    """Show a notification in Sugar's frame, and say whether there was a Sugar to show it."""
     name = "org.freedesktop.Notifications"
-    _run("busctl", "--user", "call", name, "/" + name.replace(".", "/"), name, *call)
+    where = (name, "/" + name.replace(".", "/"), name)
+    hints = ("1", "x-sugar-icon-name", "s", "school-server")
+    said = ("School server", "0", "", "School server", body, "0", *hints, "-1")
+    return bool(_run("busctl", "--user", "call", "--", *where, "Notify", "susssasa{sv}i", *said))
 
 
 def _run(*command: str) -> str:
