@@ -54,7 +54,7 @@ soak: $(READY) ## What must hold for hours
 bench: $(READY) ## What it costs: time, disk, memory
 	@$(LAB) bench
 
-package: $(CONTROLLER) ## Build our Debian packages into build/
+package: $(CONTROLLER) ## Build our packages into build/
 	@files/build-package schoolserver
 	@files/build-package xo-client
 
