@@ -18,6 +18,7 @@ from schoolserver import (
     catalog_rebuild,
     cli_keepsake,
     cli_laptop,
+    cli_repository,
     cli_restore,
     cli_rotate,
     cli_snapshot,
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("words", nargs="*")
     verb.add_argument("--everywhere", action="store_true", help="of the whole school, where nobody knows whose it was")
     verb.set_defaults(run=find)
+
+    cli_repository.add_verbs(verbs.add_parser("repository", help="what laptops install from this server"))
 
     verb = verbs.add_parser("check-settings", help="say whether a settings file can be read")
     verb.add_argument("part", choices=sorted(settings.PARTS))
