@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 PROJECT = Path(__file__).parents[2]
 PLUGIN = PROJECT / "playbooks/filter_plugins/xs_settings.py"
-ROLES = sorted(role.name for role in (PROJECT / "roles").glob("xs_*"))
+ROLES = sorted(role.name for role in (PROJECT / "roles").glob("x[so]_*"))
 
 
 def load() -> ModuleType:

@@ -13,9 +13,9 @@ from rendering import PROJECT, ROLES, evaluate
 
 # Decisions of the school that have names of their own.
 SCHOOLS_OWN = {"xs_rekey"}
-PARTS = sorted(role.name for role in ROLES.glob("xs_*"))
-FILES = sorted(ROLES.glob("xs_*/tasks/*.yml"))
-CHECKS = sorted(ROLES.glob("xs_*/tasks/validate*.yml"))
+PARTS = sorted(role.name for role in ROLES.glob("x[so]_*"))
+FILES = sorted(ROLES.glob("x[so]_*/tasks/*.yml"))
+CHECKS = sorted(ROLES.glob("x[so]_*/tasks/validate*.yml"))
 
 
 def read(file: Path) -> Any:
@@ -144,3 +144,13 @@ def test_what_is_taken_away_is_what_apt_would_not_have_taken_anyway() -> None:
     apt = {"results": [{"stdout": anyway}, {"stdout": with_ours}]}
     assert evaluate("xs_package", "__xs_package_going", __xs_package_leaving=apt) == ["nginx", "schoolserver"]
     assert evaluate("xs_package", "__xs_package_going", __xs_package_leaving={"results": [{"stdout": ""}] * 2}) == []
+
+
+def test_a_publication_is_looked_for_by_version_and_with_its_package_for_fedora() -> None:
+    def looked_for(*files: str) -> str:
+        found: str = evaluate("xo_repository", "__xo_repository_published", xo_repository_files=list(files))
+        return found.removeprefix("/library/repository/current/")
+
+    deb, rpm = "/build/xo-client_0.2.0+src.ab_all.deb", "/build/xo-client-0.2.0+src.ab-1.noarch.rpm"
+    assert looked_for(deb) == "apt/pool/main/x/xo-client/xo-client_0.2.0+src.ab_all.deb"
+    assert looked_for(deb, rpm) == looked_for(rpm, deb) == "rpm/xo-client-0.2.0+src.ab.noarch.rpm"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import crashing
 import publishing
-from publishing import MARIA, Laptop, at, deb, rpm, served
+from publishing import MARIA, Fedora, Laptop, at, deb, rpm, served
 from schoolserver import audit, durable, programs, repository, repository_key
 from schoolserver.errors import Refusal
 from schoolserver.repository import KEPT, Publication, Repository
@@ -167,6 +167,23 @@ def test_fedoras_package_is_listed_and_its_list_signed(where: Repository, tmp_pa
     listed = gzip.decompress(primary.read_bytes()).decode()
     assert 'href="xo-client-1.0.noarch.rpm"' in listed
     assert (where.at / "current/rpm/xo-client-1.0.noarch.rpm").exists()
+
+
+def test_dnf_installs_what_was_published_and_refuses_a_list_that_somebody_changed(
+    where: Repository, tmp_path: Path
+) -> None:
+    if shutil.which("dnf") is None:
+        pytest.skip("dnf is not installed: make setup")
+    for day, version in enumerate(("1.0", "1.1")):
+        repository.publish(where, [rpm(tmp_path, version), deb(tmp_path, version)], at(day), MARIA)
+    with served(where.at / "current") as address:
+        laptop = Fedora(tmp_path / "fedora", address)
+        assert laptop.dnf("install", "xo-client").returncode == 0
+        assert laptop.dnf("list", "--installed").stdout.split()[-3:] == ["xo-client.noarch", "1.1-1", "@school"]
+        assert (laptop.root / "usr/share/xo-client/data").exists()
+        listed = (where.at / "current/rpm/repodata/repomd.xml").resolve()
+        listed.write_text(listed.read_text() + "<!-- Eve -->")
+        assert "Bad GPG signature" in laptop.dnf("repoquery", "xo-client").stderr
 
 
 def test_the_secret_is_roots_alone_and_nothing_of_it_is_served(where: Repository, laptop: Laptop) -> None:

@@ -39,6 +39,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("xs_snapshots", {"xs_snapshots_keep_all_days": 0}, "keep at least 1 day"),
     ("xs_snapshots", {"xs_snapshots_thin_percent": 100}, "xs_snapshots_thin_percent: 100 is no percentage of 1 to 99"),
     ("xs_journal", {"xs_journal_ticket_seconds": 5}, "xs_journal_ticket_seconds: 5 is too short"),
+    ("xo_repository", {"xo_repository_files": ["/srv/none.deb"]}, "/srv/none.deb is no file named xo-client_<version>"),
     ("xs_registration", {"xs_registration_laptops": [{"serial": "x", "uuid": "", "pubkey": ""}]}, "x, serial: the"),
 ]
 
