@@ -24,7 +24,8 @@ def server(request: pytest.FixtureRequest) -> Host:
 def package() -> Path:
     """The laptop's package, built from this clone."""
     build = (places.PROJECT / "files" / "build-package", "xo-client")
-    return Path(subprocess.run(build, capture_output=True, text=True, check=True).stdout.strip())
+    deb, _rpm = subprocess.run(build, capture_output=True, text=True, check=True).stdout.split()
+    return Path(deb)
 
 
 @pytest.fixture(scope="session")
