@@ -347,7 +347,7 @@ def play(library: Path, examples: int, steps: int) -> Counter[str]:
 
 
 def test_no_last_version_is_ever_lost(any_library: Path) -> None:
-    assert play(any_library, 30, 25)["documents restored"] > 0
+    assert play(any_library, 15, 25)["documents restored"] > 0
 
 
 @pytest.mark.soak
