@@ -33,7 +33,12 @@ def test_a_journal_as_full_as_the_servers_is_backed_up() -> None:
 
 def test_a_child_who_deleted_some_is_not_asked() -> None:
     assert offer.is_due(history(120), 60) is None
-    assert offer.is_due(history(9), 0) is None
+    assert offer.is_due(history(9), 1) is None
+
+
+def test_an_empty_journal_is_never_sent_unasked_over_even_one_document() -> None:
+    assert offer.is_due(history(1), 0) is not None
+    assert offer.is_due(history(0), 0) is None
 
 
 def test_a_new_laptop_has_nothing_to_be_offered() -> None:

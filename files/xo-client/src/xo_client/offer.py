@@ -65,4 +65,5 @@ def is_due(
         return None
     most = max(candidates, key=lambda one: one.documents or 0)
     there = most.documents or 0
-    return most if there >= LEAST and documents < there * SHARE else None
+    is_empty = documents == 0 and there > 0  # the server pins nothing for so few, so there is no other warning
+    return most if is_empty or (there >= LEAST and documents < there * SHARE) else None
