@@ -31,17 +31,15 @@ class Best(NamedTuple):
 def best(history: dict[str, Any]) -> list[Best]:
     """Return the best snapshot of each tree in the server's answer to `xs history`, the laptop's own tree first."""
     found = []
-    for tree in _dicts(history.get("trees")):
+    for tree in restore_plan.dicts(history.get("trees")):
         stamp, name = tree.get("best"), tree.get("tree")
         if not (isinstance(stamp, str) and isinstance(name, str)) or stamp not in restore_plan.stamps(tree):
             continue
-        counts = [one.get("documents") for one in _dicts(tree.get("snapshots")) if one.get("stamp") == stamp]
+        counts = [
+            one.get("documents") for one in restore_plan.dicts(tree.get("snapshots")) if one.get("stamp") == stamp
+        ]
         found.append(Best(name, stamp, next((count for count in counts if isinstance(count, int)), None)))
     return found
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def uncounted(history: dict[str, Any], documents: int) -> bool:
