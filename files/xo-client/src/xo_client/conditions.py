@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 LOW_PERCENT = 30  # of the battery, as the old client has it
-OFFER_DAYS = 3
+OFFER_DAYS = 3  # with a server in reach, in which an offer waits for an answer; then backups go on
 
 
 class Power(NamedTuple):

@@ -18,7 +18,6 @@ SENTENCES = {
     "busy": "The school server is busy with other laptops. The laptop tries again by itself.",
     "metered": "This network costs money for each document, so nothing is sent over it.",
     "battery": "The battery is low. Connect the laptop to power.",
-    "stopping": "A backup was cancelled. It starts by itself later.",
     "partly": "Some documents could not be read on this laptop. All the others are safe. It is tried again by itself.",
     "moving": "Sugar was saving a document just then. The backup goes on in a few minutes.",
     "writing": "An activity is just saving. Close all activities, then try again.",
@@ -43,7 +42,7 @@ SENTENCES = {
 }
 
 PASSING = frozenset({
-    "away", "network", "busy", "metered", "battery", "stopping", "partly", "moving", "writing", "trouble", "full",
+    "away", "network", "busy", "metered", "battery", "partly", "moving", "writing", "trouble", "full",
     "running",
 })  # fmt: skip
 # For these Sugar shows a notification: only a person can go on.
