@@ -10,7 +10,7 @@ LAB = PYTHONPATH=molecule/shared PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m l
 
 export MAKECMDGOALS
 
-.PHONY: help setup controller lab lab-down test lint unit molecule soak bench package format lock clean
+.PHONY: help setup controller lab lab-down test lint unit molecule soak bench package release format lock clean
 
 help: ## Show this list
 	@echo "make lab is where to begin. All there is (V=1 shows the output of each step as it comes):"
@@ -57,6 +57,9 @@ bench: $(READY) ## What it costs: time, disk, memory
 package: $(CONTROLLER) ## Build our packages into build/
 	@files/build-package schoolserver
 	@files/build-package xo-client
+
+release: $(CONTROLLER) ## Commit, tag and build a release from a clean main (VERSION=0.1.0)
+	@files/make-release "$(VERSION)"
 
 format: $(READY) ## Put the Python code into shape
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format
