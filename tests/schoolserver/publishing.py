@@ -23,7 +23,9 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
 def missing() -> str:
     """Return why nothing can be published here, or "" if it can."""
-    for program in ("reprepro", "createrepo_c", "gpg", "gpg-agent", "gpgv", "rpmbuild", "rpm2cpio", "apt-get"):
+    for program in (
+        "reprepro", "createrepo_c", "gpg", "gpg-agent", "gpgv", "ssh-keygen", "rpmbuild", "rpm2cpio", "apt-get",
+    ):  # fmt: skip
         if shutil.which(program) is None:
             return f"{program} is not installed: make setup"
     return "" if os.geteuid() == 0 else "only root may publish"
@@ -39,8 +41,9 @@ def stand(where: Path, workshop: Path) -> Repository:
     library = where / "library"
     (library / "users").mkdir(parents=True)
     return Repository(
-        library / "repository", library / "repository-key", library / "audit.jsonl", where / "lock", workshop
-    )
+        library / "repository", library / "repository-key", library / "audit.jsonl", where / "lock", workshop,
+        library / "push-key",
+    )  # fmt: skip
 
 
 def deb(where: Path, version: str, name: str = "xo-client", content: str = "") -> Path:

@@ -120,7 +120,7 @@ def test_a_laptop_that_knows_only_the_old_key_goes_on_while_both_sign(
 
 def test_apt_refuses_a_package_that_somebody_changed(where: Repository, laptop: Laptop) -> None:
     assert laptop.update() == ""
-    (package,) = (where.at / "current/").resolve().rglob("*.deb")
+    (package,) = (where.at / "current/").resolve().rglob("xo-client_*.deb")
     content = bytearray(package.read_bytes())
     content[-100] ^= 1
     package.write_bytes(content)

@@ -50,7 +50,7 @@ def test_nobody_but_root_can_read_the_key(host: Host) -> None:
 
 def test_nothing_but_the_current_publication_is_served(get: Callable[..., Any]) -> None:
     for path in (
-        "/client/",
+        "/client/apt/",
         "/client/../repository-key/",
         "/client/%2e%2e/repository-key/",
         "/client../repository-key/",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,9 @@ def add_verbs(parser: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("list", help="list what is published, and what was before")
     verb.add_argument("--json", action="store_true", help="for programs")
     verb.set_defaults(run=show_list)
+    verb = verbs.add_parser("export", help="write what is published onto a stick, to install laptops from")
+    verb.add_argument("directory", type=Path, help="new, empty, or filled by an earlier export")
+    verb.set_defaults(run=export)
     verb = verbs.add_parser("withdraw", help="publish again what was before the current version")
     verb.set_defaults(run=withdraw)
     verb = verbs.add_parser("rotate-key", help="make a new key that signs beside the old one, or end the old one")
@@ -39,17 +43,31 @@ def publish(arguments: argparse.Namespace) -> None:
 
 def show_list(arguments: argparse.Namespace) -> None:
     """Print the publications, oldest first."""
-    at = Repository().at
-    current = repository.current(at)
-    found = repository.publications(at)
+    where = Repository()
+    current = repository.current(where.at)
+    found = repository.publications(where.at)
+    standing = next((one for one in found if one.stamp == current), None)
+    stale = standing is not None and repository.is_stale(where, standing)
     if arguments.json:
-        print(json.dumps({"current": current, "publications": [asdict(one) for one in found]}, indent=1))
+        said = {"current": current, "stale": stale, "publications": [asdict(one) for one in found]}
+        print(json.dumps(said, indent=1))
         return
     rows = [("PUBLISHED", "VERSION", "FOR", "KEYS", "")]
     for one in found:
         kinds = ", ".join(sorted(name.rsplit(".", 1)[1] for name in one.files))
         rows.append((one.stamp, one.version, kinds, str(len(one.keys)), "current" if one.stamp == current else ""))
     print_table(rows)
+    for fingerprint in standing.fingerprints if standing else ():
+        print(f"signed by {' '.join(re.findall('....', fingerprint))}")
+    if stale:
+        print("the keys, or our own parts, have changed since: publish the same files again, or run site.yml")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Fill a stick."""
+    stick = arguments.directory.absolute()
+    version = repository.export(Repository(), stick)
+    print(f"xo-client {version} is in {stick}: unmount the stick, and on a laptop run: sudo sh /media/…/install")
 
 
 def withdraw(_: argparse.Namespace) -> None:

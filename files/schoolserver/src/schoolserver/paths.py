@@ -17,6 +17,7 @@ AUDIT = USERS.parent / "audit.jsonl"
 REPOSITORY = USERS.parent / "repository"
 REPOSITORY_KEY = USERS.parent / "repository-key"
 REPOSITORY_WORKSHOP = Path("/run/xs-repository")
+PUSH_KEY = USERS.parent / "push-key"
 REFUSALS = STATE / "refusals.json"
 SEEN = Path("/var/lib/xs-permission/seen.json")
 SOCKETS = Path("/run/xs")

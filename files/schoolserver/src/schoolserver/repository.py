@@ -2,21 +2,26 @@
 """What the school's laptops install: publications of the client, one of which is current.
 
     /library/repository-key/<stamp>.key   root 0600 in a directory that is root's alone (repository_key.py)
-    /library/repository/<stamp>/          apt/, rpm/, school.asc (repository_build.py), publication.json
+    /library/push-key                     root 0600 (push_key.py)
+    /library/repository/<stamp>/          what repository_build.py makes, and publication.json
     /library/repository/current           relative link, replaced by rename; `.<stamp>.new` while one is being made
 
 A publication is made and checked under a hidden name, synced, renamed, and only then current: whatever is cut off,
 laptops see the one before or the new one. Going back is a new publication of the old packages, because apt takes
 nothing whose date is older than what it saw last.
+
+Each publication has an xo-school with the keys that sign it, so a laptop knows the new key before the old one ends. All
+keys that there are sign, but at the end of a rotation: the old ones are deleted when a publication without them stands.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -26,15 +31,20 @@ from schoolserver import (
     client_package,
     durable,
     engines,
+    handout,
     house,
     paths,
+    push_key,
     repository_build,
     repository_key,
+    school_package,
     stamps,
 )
 from schoolserver.audit import Who
 from schoolserver.client_package import Given
 from schoolserver.errors import Refusal
+from schoolserver.repository_build import Order
+from schoolserver.school_package import School
 
 KEPT = 5  # publications before the current one that stay
 RECORD = "publication.json"
@@ -50,6 +60,7 @@ class Repository:
     audit: Path = paths.AUDIT
     lock: Path = paths.STATE / "repository.lock"
     workshop: Path = paths.REPOSITORY_WORKSHOP
+    push: Path = paths.PUSH_KEY
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,11 @@ class Publication:
     files: dict[str, str]  # SHA-256 by the name that is served
     keys: list[str]  # the names of the keys that signed it
     replaces: list[str]  # earlier publications that it stands for: not to be gone back to
+    # Of publications before there was an xo-school, nothing:
+    school: str = ""  # the version of xo-school
+    school_digest: str = ""  # SHA-256 of it
+    fingerprints: list[str] = field(default_factory=list)  # of the keys
+    made_of: str = ""  # made_of() when it was made
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,23 @@ def current(at: Path) -> str | None:
         return None
 
 
+def made_of(keys: Sequence[str], push: str) -> str:
+    """Return a digest of what a publication is made of besides the client: names of keys, the push key, our own parts.
+
+    Where today's is another than the current publication's, laptops are to get another one.
+    """
+    said = json.dumps([list(keys), push, school_package.kind(), handout.kind()])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def is_stale(where: Repository, standing: Publication) -> bool:
+    """Say whether publishing the same again gives laptops something else than `standing`: other keys, script or page.
+
+    Raise Refusal or OSError.
+    """
+    return standing.made_of != made_of(repository_key.names(where.keys), push_key.public(where.push))
+
+
 def leaving(found: Sequence[Publication], now: str | None) -> list[str]:
     """Return the stamps of `found` that nobody needs while `now` is current.
 
@@ -123,13 +156,15 @@ def publish(where: Repository, files: Sequence[Path], now: datetime, who: Who, *
     version = given.deb.version
     with _alone(where):
         standing = _standing(where)
-        if standing is not None:
-            news = client_package.is_news(
-                given, standing.version, standing.files, client_package.comes_after, older_too=older_too
-            )
-            if not news:
+        replaces: tuple[str, ...] = ()
+        if standing is not None and not client_package.is_news(
+            given, standing.version, standing.files, client_package.comes_after, older_too=older_too
+        ):
+            if not is_stale(where, standing):
                 return Change(f"{client_package.NAME} {version} is published already", changed=False)
-        stamp = _make(where, given, Act(now, who, f"published {client_package.NAME} {version} for laptops"))
+            replaces = (standing.stamp,)
+        act = Act(now, who, f"published {client_package.NAME} {version} for laptops")
+        stamp = _make(where, given, act, replaces)
     return Change(f"published {client_package.NAME} {version} as {stamp}")
 
 
@@ -167,6 +202,27 @@ def rotate_key(where: Repository, now: datetime, who: Who, *, finish: bool = Fal
         said = "a new key signs beside the old one; when every laptop knows it: `xs repository rotate-key --finish`"
         _sign_anew(where, standing, names, Act(now, who, said))
     return Change(said)
+
+
+def export(where: Repository, stick: Path) -> str:
+    """Write what a technician takes to laptops into the directory `stick`; return xo-client's version.
+
+    Raise Refusal, with nothing changed, where nothing is published or the directory holds anything else; raise OSError.
+    """
+    with _alone(where):
+        standing = _standing(where)
+        if standing is None or not standing.school:
+            raise Refusal("nothing is published that a stick could hold: `xs repository publish` comes first")
+        files = {name: package.file.read_bytes() for name, package in _packages(where, standing).served.items()}
+        school = School(standing.school, standing.school_digest)
+        for file in (where.at / standing.stamp).rglob(school.file_name):
+            files[school.file_name] = file.read_bytes()
+        if hashlib.sha256(files.get(school.file_name, b"")).hexdigest() != school.digest:
+            raise Refusal(f"{where.at / standing.stamp} is not what was published there: publish the packages anew")
+    files[handout.INSTALL] = handout.script()
+    files[handout.README] = handout.readme(standing.version).encode()
+    handout.fill(stick, files)
+    return standing.version
 
 
 @contextmanager
@@ -216,14 +272,20 @@ def _sign_anew(where: Repository, standing: Publication | None, keys: Sequence[s
 def _make(where: Repository, given: Given, act: Act, replaces: Sequence[str] = (), keys: Sequence[str] = ()) -> str:
     """Make, check and switch to a publication of `given`, signed by `keys` (all, where none is named); say which."""
     keys = keys or repository_key.names(where.keys) or [repository_key.make(where.keys, where.workshop, act.now)]
-    found = publications(where.at)
-    stamp = stamps.next_stamp(act.now, found[-1].stamp if found else None)
+    push, found = push_key.ensure(where.push), publications(where.at)
+    # Also where somebody removed the publications: laptops would take no xo-school that is older than theirs.
+    stamp = stamps.next_stamp(act.now, max([keys[-1], *(one.stamp for one in found)]))
+    standing = _standing(where)
+    before = School(standing.school, standing.school_digest) if standing and standing.school else None
     new = where.at / f".{stamp}.new"
     new.mkdir()
     try:
         with repository_key.ring(where.keys, keys, where.workshop) as ring:
-            repository_build.build(new, given, ring, stamps.time_of(stamp))
-            made = Publication(stamp, given.deb.version, given.digests, list(ring.names), list(replaces))
+            school = repository_build.build(new, Order(given, push, before, stamp), ring)
+            made = Publication(
+                stamp, given.deb.version, given.digests, list(ring.names), list(replaces),
+                school.version, school.digest, ring.fingerprints(), made_of(keys, push),
+            )  # fmt: skip
         durable.replace(new / RECORD, json.dumps(asdict(made), indent=1) + "\n", 0o644)
         engines.of(where.at).sync(where.at)
         _record(where, act)

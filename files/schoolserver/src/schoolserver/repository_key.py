@@ -39,6 +39,10 @@ class Ring:
         """Return the fingerprint of each key."""
         return fingerprints(self.gpg("--with-colons", "--list-secret-keys"))
 
+    def fingerprints_in(self, file: Path) -> list[str]:
+        """Return the fingerprint of each key that is in `file`."""
+        return fingerprints(self.gpg("--with-colons", "--show-keys", file))
+
     def sign(self, file: Path, signed: Path, how: str) -> None:
         """Write to `signed` what every key says to `file`: `how` is detach-sign or clear-sign."""
         users = [word for one in self.fingerprints() for word in ("--local-user", f"{one}!")]
