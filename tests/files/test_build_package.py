@@ -280,6 +280,13 @@ def test_fedoras_package_asks_for_what_fedora_calls_it(rpms: list[Path]) -> None
     )
 
 
+def test_rpmlint_has_no_complaint_that_we_have_not_explained(rpms: list[Path]) -> None:
+    if shutil.which("rpmlint") is None:
+        pytest.skip("rpmlint is not installed: make setup")
+    said = told("rpmlint", "--config", Path(__file__).with_name("rpmlint.toml"), rpms[0])
+    assert "0 errors, 0 warnings" in said, said
+
+
 def test_both_packages_bring_the_same_files(rpms: list[Path]) -> None:
     deb = next(rpms[0].parent.glob("*.deb"))
     in_deb = {line.split()[5].removeprefix(".") for line in contents(deb).splitlines() if not line.startswith("d")}

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,10 +80,14 @@ def rpm(where: Path, version: str, name: str = "xo-client") -> Path:
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[str]:
-    """Serve `directory` over HTTP; the address."""
+def served(directory: Path, after: Callable[[str], object] = lambda path: None) -> Iterator[str]:
+    """Serve `directory` over HTTP; the address. `after` is called after each answer, with the path asked for."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            super().do_GET()
+            after(self.path)
+
         def log_request(self, *_: object) -> None:
             pass
 
@@ -128,9 +132,9 @@ class Laptop:
         done = self.apt("apt-get", "-o", "APT::Update::Error-Mode=any", "update")
         return "" if done.returncode == 0 else done.stderr
 
-    def offered(self) -> str:
+    def offered(self, package: str = "xo-client") -> str:
         """Return the version that an upgrade would take, "" where there is none."""
-        shown = self.apt("apt-cache", "policy", "xo-client").stdout
+        shown = self.apt("apt-cache", "policy", package).stdout
         return next((line.split()[1] for line in shown.splitlines() if "Candidate:" in line), "")
 
     def download(self) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import subprocess
 import tempfile
@@ -17,9 +18,19 @@ from hypothesis import strategies as st
 import crashing
 import publishing
 from publishing import MARIA, Fedora, Laptop, at, deb, rpm, served
-from schoolserver import audit, durable, programs, repository, repository_key
+from schoolserver import (
+    audit,
+    durable,
+    programs,
+    push_key,
+    repository,
+    repository_build,
+    repository_key,
+    school_package,
+)
 from schoolserver.errors import Refusal
 from schoolserver.repository import KEPT, Publication, Repository
+from schoolserver.school_package import Content, School
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +127,133 @@ def test_a_laptop_that_knows_only_the_old_key_goes_on_while_both_sign(
     assert laptop.update() != ""
     with pytest.raises(Refusal, match="one key only"):
         repository.rotate_key(where, at(5), MARIA, finish=True)
+
+
+def known(where: Repository, into: Path) -> dict[str, str]:
+    """Return what the current xo-school has, by path."""
+    (package,) = (where.at / "current/").resolve().rglob("xo-school_*.deb")
+    assert package.name == f"xo-school_{current(where).school}_all.deb"
+    return school_package.read(package, into / package.stem)
+
+
+def test_laptops_learn_the_schools_keys_by_a_package_of_the_publication(
+    where: Repository, laptop: Laptop, tmp_path: Path
+) -> None:
+    assert laptop.update() == ""
+    assert laptop.offered("xo-school") == current(where).school
+    found = known(where, tmp_path)
+    assert set(found) == {school_package.KEYRING, school_package.SOURCES, school_package.PUSH_KEYS}
+    assert found[school_package.KEYRING] == (where.at / "current/school.asc").read_text()
+    public = subprocess.check_output(["ssh-keygen", "-y", "-f", where.push], text=True).split()
+    assert found[school_package.PUSH_KEYS] == f"restrict {public[0]} {public[1]}\n"
+    assert "PRIVATE" not in str(found)
+    assert where.push.stat().st_mode & 0o7777 == 0o600
+
+
+def test_what_laptops_know_keeps_its_version_until_it_changes_and_then_it_rises(
+    where: Repository, laptop: Laptop, tmp_path: Path
+) -> None:
+    first = current(where).school
+    repository.publish(where, [deb(tmp_path, "1.1")], at(1), MARIA)
+    assert current(where).school == first
+    repository.rotate_key(where, at(-100), MARIA)  # the clock went back
+    second = current(where).school
+    assert int(second) > int(first)
+    assert known(where, tmp_path)[school_package.KEYRING] == (where.at / "current/school.asc").read_text()
+    assert len(current(where).fingerprints) == 2
+    repository.withdraw(where, at(-90), MARIA)
+    assert current(where).school == second
+    repository.rotate_key(where, at(-80), MARIA, finish=True)
+    third = current(where).school
+    assert int(third) > int(second)
+    shutil.rmtree(where.at)
+    repository.publish(where, [deb(tmp_path, "1.2")], at(-200), MARIA)
+    assert int(current(where).school) > int(first)
+
+
+def test_the_same_again_brings_laptops_a_key_that_was_changed(where: Repository, tmp_path: Path) -> None:
+    files = [deb(tmp_path, "1.0")]
+    repository.publish(where, files, at(0), MARIA)
+    first, known_first = current(where).school, known(where, tmp_path)
+    where.push.unlink()
+    assert repository.is_stale(where, current(where))
+    assert repository.publish(where, files, at(1), MARIA).changed
+    assert int(current(where).school) > int(first)
+    now = known(where, tmp_path)
+    assert now[school_package.PUSH_KEYS] != known_first[school_package.PUSH_KEYS]
+    assert now[school_package.KEYRING] == known_first[school_package.KEYRING]
+    assert not repository.publish(where, files, at(2), MARIA).changed
+    # It stands for the one before: there is nothing to go back to.
+    assert versions(where) == ["1.0"]
+
+
+def test_a_publication_from_before_there_was_an_xo_school_is_made_anew(where: Repository, tmp_path: Path) -> None:
+    files = [deb(tmp_path, "1.0")]
+    repository.publish(where, files, at(0), MARIA)
+    record = where.at / "current/publication.json"
+    old = json.loads(record.read_text())
+    record.write_text(json.dumps({name: old[name] for name in ("stamp", "version", "files", "keys", "replaces")}))
+    with pytest.raises(Refusal, match="nothing is published that a stick could hold"):
+        repository.export(where, tmp_path / "stick")
+    assert repository.publish(where, files, at(1), MARIA).changed
+    assert current(where).school
+
+
+def test_a_push_key_that_is_none_changes_nothing(where: Repository, laptop: Laptop, tmp_path: Path) -> None:
+    where.push.write_text("hello")
+    with pytest.raises(Refusal, match=r"push-key is no key .*: remove it"):
+        repository.publish(where, [deb(tmp_path, "1.1")], at(1), MARIA)
+    assert current(where).version == "1.0"
+    assert laptop.update() == ""
+
+
+@pytest.mark.parametrize("part", ["keys", "push", "more"])
+def test_an_xo_school_with_other_keys_is_not_published(
+    part: str, where: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = school_package.make
+
+    def eves(at: Path, content: Content, before: School | None, stamp: str) -> School:
+        if part == "keys":
+            content = Content(content.keys + _other_key(tmp_path), content.push)
+        elif part == "push":
+            content = Content(content.keys, "ssh-ed25519 AAAAEve")
+        else:
+            (at / school_package.version_of(stamp) / "usr").mkdir(parents=True)
+            (at / school_package.version_of(stamp) / "usr/eve").write_text("eve")
+        return make(at, content, before, stamp)
+
+    monkeypatch.setattr(school_package, "make", eves)
+    with pytest.raises(Refusal, match=r"nothing is published, .*xo-school_\d+_all\.deb (has other keys|is not what)"):
+        repository.publish(where, [deb(tmp_path, "1.0")], at(0), MARIA)
+    assert repository.current(where.at) is None
+
+
+def _other_key(tmp_path: Path) -> str:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="xs-") as short:
+        name = repository_key.make(tmp_path / "eves", Path(short) / "workshop", at(0))
+        with repository_key.ring(tmp_path / "eves", [name], Path(short) / "workshop") as ring:
+            ring.export(tmp_path / "eve.asc", armoured=True)
+    return (tmp_path / "eve.asc").read_text()
+
+
+def test_a_laptop_that_asks_in_the_moment_of_the_switch_is_right_when_it_asks_again(
+    where: Repository, laptop: Laptop, tmp_path: Path
+) -> None:
+    assert laptop.update() == ""
+    newer = deb(tmp_path, "1.1")
+    lists = laptop.downloads.parent / "var/lib/apt/lists"
+
+    def switch(path: str) -> None:
+        if path.endswith("InRelease") and current(where).version == "1.0":
+            repository.publish(where, [newer], at(1), MARIA)
+
+    with served(where.at / "current", switch) as address:
+        shutil.rmtree(lists)
+        other = Laptop(tmp_path / "other", address, where.at / "current/school.asc")
+        assert other.update() != ""
+        assert other.update() == ""
+        assert other.offered() == "1.1"
 
 
 def test_apt_refuses_a_package_that_somebody_changed(where: Repository, laptop: Laptop) -> None:
@@ -320,6 +458,96 @@ def test_whatever_is_cut_off_laptops_see_the_one_before_or_the_new_one(
         number += 1
     assert number > 20
     assert seen == {"1.0", "1.1"}
+
+
+def turn(where: Repository) -> None:
+    repository.rotate_key(where, at(2), MARIA)
+
+
+def finish(where: Repository) -> None:
+    repository.rotate_key(where, at(3), MARIA, finish=True)
+
+
+def go_back(where: Repository) -> None:
+    repository.withdraw(where, at(3), MARIA)
+
+
+@pytest.mark.parametrize("act", [turn, finish, go_back])
+def test_whatever_is_cut_off_no_laptop_is_lost_and_the_next_command_mends(
+    act: Callable[[Repository], None], where: Repository, tmp_path: Path
+) -> None:
+    repository.publish(where, [deb(tmp_path, "1.0")], at(0), MARIA)
+    newer = deb(tmp_path, "1.1")
+    repository.publish(where, [newer], at(1), MARIA)
+    if act is finish:
+        turn(where)
+    before = current(where)
+    field = tmp_path / "field.asc"  # what laptops have from the xo-school before
+    field.write_text(known(where, tmp_path)[school_package.KEYRING])
+    kept = tmp_path / "kept"
+    shutil.copytree(where.at.parent, kept, symlinks=True)
+    changes = [
+        (repository_build, "build"), (durable, "replace"), (durable, "sync_directory"), (shutil, "rmtree"),
+        (audit, "record"), (Path, "rename"), (Path, "mkdir"), (Path, "symlink_to"), (Path, "unlink"),
+    ]  # fmt: skip
+    number, done = 0, False
+    with served(where.at / "current") as address:
+        while not done:
+            shutil.rmtree(where.at.parent)
+            shutil.copytree(kept, where.at.parent, symlinks=True)
+            done = crashing.stopped_before(number, lambda: act(where), changes) is not None
+            number += 1
+            laptop = Laptop(tmp_path / f"laptop-{number}", address, field)
+            try:
+                assert laptop.update() == ""
+                assert set(current(where).keys) <= set(repository_key.names(where.keys))
+                assert set(before.keys[-1:]) <= set(repository_key.names(where.keys))
+                if act is not finish:
+                    assert set(before.keys) <= set(repository_key.names(where.keys))
+                assert int(current(where).school) >= int(before.school)
+                repository.publish(where, [newer], at(4), MARIA, older_too=True)
+                assert not repository.is_stale(where, current(where))
+                assert laptop.update() == ""
+                assert laptop.offered() == "1.1"
+                assert laptop.offered("xo-school") == current(where).school
+                if act is finish and len(current(where).keys) == 2:
+                    finish(where)
+                    assert current(where).keys == before.keys[-1:]
+                    assert list(repository_key.names(where.keys)) == before.keys[-1:]
+                    assert laptop.update() == ""
+                assert list(where.at.glob(".*")) == []
+            except BaseException as error:
+                error.add_note(f"stopped before change {number - 1}")
+                raise
+    assert number > 8
+
+
+def test_a_push_key_whose_making_was_cut_off_is_made_at_the_next_publication(where: Repository, tmp_path: Path) -> None:
+    files = [deb(tmp_path, "1.0")]
+    for left in (".push-key.new", ".push-key.new.pub"):
+        (where.at.parent / left).write_text("half")
+    repository.publish(where, files, at(0), MARIA)
+    assert push_key.public(where.push).startswith("ssh-ed25519 ")
+    assert list(where.at.parent.glob(".push*")) == []
+
+
+def test_a_stick_holds_what_is_published_and_is_written_anew(where: Repository, tmp_path: Path) -> None:
+    repository.publish(where, [deb(tmp_path, "1.0"), rpm(tmp_path, "1.0")], at(0), MARIA)
+    stick = tmp_path / "stick"
+    assert repository.export(where, stick) == "1.0"
+    school = f"xo-school_{current(where).school}_all.deb"
+    assert {path.name for path in stick.iterdir()} == {
+        "install", "readme.txt", "xo-client_1.0_all.deb", "xo-client-1.0.noarch.rpm", school,
+    }  # fmt: skip
+    assert len((stick / "readme.txt").read_text().splitlines()) == 3
+    repository.publish(where, [deb(tmp_path, "1.1")], at(1), MARIA)
+    repository.export(where, stick)
+    assert {path.name for path in stick.iterdir()} == {"install", "readme.txt", "xo-client_1.1_all.deb", school}
+    (package,) = (where.at / "current/").resolve().rglob("xo-school_*.deb")
+    package.write_bytes(b"eve")
+    with pytest.raises(Refusal, match="is not what was published"):
+        repository.export(where, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_rotation_that_was_cut_off_is_finished_by_the_next(where: Repository, laptop: Laptop) -> None:

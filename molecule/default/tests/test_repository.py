@@ -39,6 +39,31 @@ def test_it_is_signed_by_the_key_that_is_served(host: Host, get: Callable[..., A
         host.check_output(f"rm -r {work}")
 
 
+def test_the_page_shows_the_line_that_installs_a_laptop_and_the_key(host: Host, get: Callable[..., Any]) -> None:
+    page = get("/client/")
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    text = page.body.decode()
+    assert "wget -qO- http://schoolserver/client/install | sudo sh" in text
+    record = json.loads(get("/client/publication.json").body)
+    assert record["version"] in text
+    shown = host.check_output(f"gpg --show-keys --with-colons {CURRENT}/school.asc")
+    (fingerprint,) = [line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr")]  # codespell:ignore
+    assert fingerprint in text.replace(" ", "")
+    script = get("/client/install")
+    assert script.headers["Content-Type"].startswith("text/plain")
+    assert script.body.startswith(b"#!/bin/sh\n")
+
+
+def test_laptops_learn_the_keys_by_a_package(host: Host, get: Callable[..., Any]) -> None:
+    version = json.loads(get("/client/publication.json").body)["school"]
+    package = get(f"/client/apt/pool/main/x/xo-school/xo-school_{version}_all.deb")
+    assert package.status == 200
+    assert host.check_output("stat --format='%U %a' /library/push-key") == "root 600"
+    for user in ("www-data", "xs-journal", "xs-permission", "xs-registration"):
+        assert host.run(f"runuser -u {user} -- cat /library/push-key").rc != 0
+
+
 def test_nobody_but_root_can_read_the_key(host: Host) -> None:
     assert host.check_output(f"stat --format='%U %a' {KEYS}") == "root 700"
     (key,) = host.check_output(f"ls {KEYS}").split()
