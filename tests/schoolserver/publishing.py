@@ -80,13 +80,13 @@ def rpm(where: Path, version: str, name: str = "xo-client") -> Path:
 
 
 @contextmanager
-def served(directory: Path, after: Callable[[str], object] = lambda path: None) -> Iterator[str]:
-    """Serve `directory` over HTTP; the address. `after` is called after each answer, with the path asked for."""
+def served(directory: Path, before: Callable[[str], object] = lambda path: None) -> Iterator[str]:
+    """Serve `directory` over HTTP; the address. `before` is called before each answer, with the path asked for."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
+            before(self.path)
             super().do_GET()
-            after(self.path)
 
         def log_request(self, *_: object) -> None:
             pass
