@@ -5,7 +5,8 @@
     ansible-inventory -i inventory/laptops.py --graph
 
 Where there are several schools in inventory/, name one: XS_SCHOOL=inventory/myschool. The groups are laptops,
-school_<host>, class_<class>, and waiting, retired and never_seen for those that playbooks should leave alone.
+school_<host>, class_<class>, and waiting, retired and never_seen for those that playbooks should leave alone. Who was
+seen last stands first: where a playbook goes out in waves, the first ones are laptops that are here.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def ask(inventory: Path) -> dict[str, list[Laptop]]:
 def inventory_of(schools: dict[str, list[Laptop]]) -> dict[str, Any]:
     """Return Ansible's inventory of the laptops of `schools`: each that has a login name, or waits for a person."""
     hosts: dict[str, dict[str, str]] = {}
-    groups: dict[str, set[str]] = {"laptops": set()}
+    # Named also where they are empty, so that a playbook can leave them out without a warning.
+    groups: dict[str, set[str]] = {"laptops": set(), "waiting": set(), "retired": set()}
     for server, laptops in schools.items():
         for laptop in laptops:
             # A laptop that waits has claimed another's name, and is known by its tree's.
@@ -72,7 +74,10 @@ def inventory_of(schools: dict[str, list[Laptop]]) -> dict[str, Any]:
             }  # fmt: skip
             for group in _groups(server, laptop):
                 groups.setdefault(group, set()).add(name)
-    listed: dict[str, Any] = {group: {"hosts": sorted(names)} for group, names in groups.items()}
+    order = sorted(sorted(hosts), key=lambda name: hosts[name]["xs_last_seen"] or "", reverse=True)
+    listed: dict[str, Any] = {
+        group: {"hosts": [name for name in order if name in names]} for group, names in groups.items()
+    }
     return {**listed, "_meta": {"hostvars": hosts}}
 
 
