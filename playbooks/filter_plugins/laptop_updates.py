@@ -49,6 +49,7 @@ _SAYINGS = (
     (r"timed out|No route to host|unreachable|Host is down", "away", ""),
 )
 _TIMED_OUT = (124, 137)
+_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~-]{0,40}", re.ASCII)  # as Debian writes them
 _LONGEST = 120
 
 
@@ -62,8 +63,9 @@ def plain(text: object, longest: int = _LONGEST) -> str:
 
 
 def outcome_of(kind: str, message: object = "", version: object = "", was: object = "") -> Outcome:
-    """Return an Outcome; `kind` is a key of KINDS, the others are made plain."""
-    return {"outcome": kind, "message": plain(message), "version": plain(version, 24), "was": plain(was, 24)}
+    """Return an Outcome; `kind` is a key of KINDS, `message` is made plain, a version that is none is left out."""
+    versions = {key: text if _VERSION.fullmatch(text) else "" for key, text in (("version", str(version)), ("was", str(was)))}
+    return {"outcome": kind, "message": plain(message), **versions}
 
 
 def plan(laptops: Mapping[str, Mapping[str, Any]], ready: Iterable[str]) -> dict[str, Outcome]:
@@ -119,7 +121,7 @@ def outcome(result: Mapping[str, Any]) -> Outcome:
                 return outcome_of(kind, message)
         # A lid that was closed meanwhile. The laptop finishes, or goes back, at its next start.
         return outcome_of("away", f"the connection broke off{': ' if said else ''}{said}")
-    return outcome_of("failed", f"it gave no answer that this playbook knows: {said or f'exit code {code}'}")
+    return outcome_of("failed", f"its answer is none: {plain(said, 40) or f'exit code {code}'}")
 
 
 def _answer(said: str) -> Outcome | None:

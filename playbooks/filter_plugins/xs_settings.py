@@ -23,15 +23,19 @@ Specification = dict[str, dict[str, Any]]
 GROUND = ("xs_package", "xs_library", "xs_network")
 
 
-def problems(given: dict[str, Any], specifications: Iterable[Specification]) -> list[str]:
+def problems(
+    given: dict[str, Any], specifications: Iterable[Specification], others: Iterable[Specification] = ()
+) -> list[str]:
     """Return one line for each setting that is unknown, missing or of a wrong type; none when all is well.
 
-    `given` are the settings of one host; `specifications` are the options of every role's argument_specs.
+    `given` are the settings of one host; `specifications` are the options of every role's argument_specs; `others` those
+    of roles for other hosts, whose settings an inventory may give to all.
     """
     known: Specification = {}
     for specification in specifications:
         known.update(specification)
-    lines = [unknown(name, known) for name in sorted(given) if name not in known]
+    everywhere = {**known, **{name: options for other in others for name, options in other.items()}}
+    lines = [unknown(name, everywhere) for name in sorted(given) if name not in everywhere]
     for name, options in sorted(known.items()):
         if name in given:
             # One at a time: the validator's message alone does not always name the setting.
@@ -103,8 +107,8 @@ def csv_problems(file: str) -> list[str]:
     return laptop_problems([dict(laptop) for laptop in laptops], f"xs_registration_csv: {file}")
 
 
-def serial_problems(serials: list[str]) -> list[str]:
-    """Return one line for each of xs_registration_serials that no laptop can have."""
+def serial_problems(serials: list[str], setting: str = "xs_registration_serials") -> list[str]:
+    """Return one line for each of the list `setting` that no laptop can have."""
     from schoolserver import identity
     from schoolserver.errors import Refusal
 
@@ -113,7 +117,7 @@ def serial_problems(serials: list[str]) -> list[str]:
         try:
             identity.check_serial(serial)
         except Refusal as refusal:
-            lines.append(f"xs_registration_serials: {serial}: {refusal}.")
+            lines.append(f"{setting}: {serial}: {refusal}.")
     return lines
 
 

@@ -69,6 +69,14 @@ def test_a_setting_like_no_other_is_named_as_well() -> None:
     assert problems(xo_coffee="black") == ["xo_coffee is not a setting; take it out of the inventory."]
 
 
+def test_a_setting_of_another_hosts_role_is_known_and_not_asked_for() -> None:
+    assert settings.problems({"xs_library_device": "/dev/sdb"}, [LIBRARY], [NETWORK]) == []
+    assert settings.problems({"xs_network_interface": "eth1"}, [LIBRARY], [NETWORK]) == []
+    assert settings.problems({"xs_network_interfaec": "eth1"}, [LIBRARY], [NETWORK]) == [
+        "xs_network_interfaec is not a setting; did you mean xs_network_interface?"
+    ]
+
+
 def test_a_missing_setting_is_named_with_what_it_is_for() -> None:
     assert settings.problems({}, [LIBRARY, NETWORK]) == [
         "xs_network_interface is not set. Add it to the inventory: The interface, as ip -brief address names it."
@@ -167,3 +175,9 @@ def test_a_laptop_that_can_register_is_no_problem() -> None:
 def test_a_laptop_that_would_be_refused_is_named_with_the_reason(field: str, value: str, said: str) -> None:
     (line,) = settings.laptop_problems([LAPTOP, {**LAPTOP, field: value}])
     assert line.startswith(f"xs_registration_laptops: {said}")
+
+
+def test_a_serial_that_no_laptop_can_have_is_named_with_its_setting() -> None:
+    (line,) = settings.serial_problems(["SHF00000000"], "xo_client_serial")
+    assert line.startswith("xo_client_serial: SHF00000000: SHF00000000 is what every board")
+    assert settings.serial_problems(["SHC00000011"]) == []

@@ -14,6 +14,8 @@ from rendering import PROJECT, ROLES, evaluate
 # Decisions of the school that have names of their own.
 SCHOOLS_OWN = {"xs_rekey"}
 PARTS = sorted(role.name for role in ROLES.glob("x[so]_*"))
+# For other hosts than the school server.
+LAPTOPS = ["xo_client"]
 FILES = sorted(ROLES.glob("x[so]_*/tasks/*.yml"))
 CHECKS = sorted(ROLES.glob("x[so]_*/tasks/validate*.yml"))
 
@@ -86,14 +88,15 @@ def test_a_checking_file_changes_nothing(file: Path) -> None:
             assert task["check_mode"] is False
 
 
-def test_site_and_remove_name_every_role() -> None:
+def test_site_and_remove_name_every_role_of_the_server() -> None:
+    ours = [role for role in PARTS if role not in LAPTOPS]
     check, make = read(PROJECT / "playbooks/site.yml")
     (remove,) = read(PROJECT / "playbooks/remove.yml")
     made = [one["role"] for one in make["roles"]]
-    assert sorted(made) == PARTS
+    assert sorted(made) == ours
     assert check["vars"]["parts"] == made
     (removed,) = (task["loop"] for task in remove["tasks"] if "loop" in task)
-    assert sorted(removed) == PARTS
+    assert sorted(removed) == ours
     # What others stand on goes last.
     assert removed[-2:] == ["xs_library", "xs_package"]
 
@@ -154,3 +157,28 @@ def test_a_publication_is_looked_for_by_version_and_with_its_package_for_fedora(
     deb, rpm = "/build/xo-client_0.2.0+20261126.ab_all.deb", "/build/xo-client-0.2.0+20261126.ab-1.noarch.rpm"
     assert looked_for(deb) == "apt/pool/main/x/xo-client/xo-client_0.2.0+20261126.ab_all.deb"
     assert looked_for(deb, rpm) == looked_for(rpm, deb) == "rpm/xo-client-0.2.0+20261126.ab.noarch.rpm"
+    assert looked_for(deb) == "apt/pool/main/x/xo-client/xo-client_0.2.0+src.ab_all.deb"
+    assert looked_for(deb, rpm) == looked_for(rpm, deb) == "rpm/xo-client-0.2.0+src.ab.noarch.rpm"
+
+
+def clear(**given: Any) -> bool:
+    """Return whether the check in xo_client says that it is clear which school it is."""
+    (check,) = (one for one in tasks(ROLES / "xo_client/tasks/validate.yml") if "which school" in one["name"])
+    said: bool = evaluate("xo_client", check["ansible.builtin.assert"]["that"], **given)
+    return said
+
+
+def test_a_laptop_belongs_to_the_only_school_or_to_one_that_is_named() -> None:
+    north, both = {"schoolservers": ["north"]}, {"schoolservers": ["north", "south"]}
+    assert clear(groups=north)
+    assert clear(groups=both, xo_client_school="south")
+    assert not clear(groups=both)
+    assert not clear(groups=north, xo_client_school="nroth")
+    assert not clear(groups={})
+    assert evaluate("xo_client", "__xo_client_school", groups=north) == "north"
+    assert evaluate("xo_client", "__xo_client_school", groups=both, xo_client_school="south") == "south"
+
+
+def test_apt_is_told_of_the_schools_key_where_the_role_writes_it() -> None:
+    source = (ROLES / "xo_client/files/xo-school.sources").read_text(encoding="utf-8")
+    assert f"Signed-By: {evaluate('xo_client', '__xo_client_keyring')}\n" in source
