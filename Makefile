@@ -10,7 +10,7 @@ LAB = PYTHONPATH=molecule/shared PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m l
 
 export MAKECMDGOALS
 
-.PHONY: help setup controller lab lab-down test lint unit molecule soak bench package release format lock clean
+.PHONY: help setup controller lab lab-down test lint unit molecule soak bench package usb release format lock clean
 
 help: ## Show this list
 	@echo "make lab is where to begin. All there is (V=1 shows the output of each step as it comes):"
@@ -60,6 +60,12 @@ package: $(CONTROLLER) ## Build our packages into build/
 
 release: $(CONTROLLER) ## Commit, tag and build a release from a clean main (VERSION=0.1.0)
 	@files/make-release "$(VERSION)"
+
+usb: $(CONTROLLER) ## A stick that installs laptops (SCHOOL=inventory/myschool TO=/media/stick)
+	@test -e "$(SCHOOL)" || { echo "usb: SCHOOL=$(SCHOOL) is no inventory; name yours: SCHOOL=inventory/myschool" >&2; exit 2; }
+	@test -d "$(TO)" || { echo "usb: TO=$(TO) is no directory; mount the stick and name it: TO=/media/stick" >&2; exit 2; }
+	@.venv/bin/ansible-playbook --inventory "$(SCHOOL)" playbooks/prepare_usb.yml --extra-vars '{"to": "$(abspath $(TO))"}' \
+		$(if $(SERVER),--limit "$(SERVER)")
 
 format: $(READY) ## Put the Python code into shape
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format

@@ -157,8 +157,6 @@ def test_a_publication_is_looked_for_by_version_and_with_its_package_for_fedora(
     deb, rpm = "/build/xo-client_0.2.0+20261126.ab_all.deb", "/build/xo-client-0.2.0+20261126.ab-1.noarch.rpm"
     assert looked_for(deb) == "apt/pool/main/x/xo-client/xo-client_0.2.0+20261126.ab_all.deb"
     assert looked_for(deb, rpm) == looked_for(rpm, deb) == "rpm/xo-client-0.2.0+20261126.ab.noarch.rpm"
-    assert looked_for(deb) == "apt/pool/main/x/xo-client/xo-client_0.2.0+src.ab_all.deb"
-    assert looked_for(deb, rpm) == looked_for(rpm, deb) == "rpm/xo-client-0.2.0+src.ab.noarch.rpm"
 
 
 def clear(**given: Any) -> bool:
