@@ -64,7 +64,9 @@ def plain(text: object, longest: int = _LONGEST) -> str:
 
 def outcome_of(kind: str, message: object = "", version: object = "", was: object = "") -> Outcome:
     """Return an Outcome; `kind` is a key of KINDS, `message` is made plain, a version that is none is left out."""
-    versions = {key: text if _VERSION.fullmatch(text) else "" for key, text in (("version", str(version)), ("was", str(was)))}
+    versions = {
+        key: text if _VERSION.fullmatch(text) else "" for key, text in (("version", str(version)), ("was", str(was)))
+    }
     return {"outcome": kind, "message": plain(message), **versions}
 
 
@@ -181,7 +183,7 @@ def table(laptops: Mapping[str, Mapping[str, Any]], stopped: str = "") -> str:
     rows.sort()
     lines = [("laptop", "nick", "class", "outcome", "version", "why, what to do"), *(row for _, row in rows)]
     widths = [max(_width(cell) for cell in column) for column in zip(*lines, strict=True)]
-    text = ["  ".join(_padded(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text = ["  ".join(map(_padded, line, widths)).rstrip() for line in lines]
     return "\n".join([*text, _sum([order[number] for number, _ in rows], stopped)])
 
 

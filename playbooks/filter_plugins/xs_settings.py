@@ -28,8 +28,8 @@ def problems(
 ) -> list[str]:
     """Return one line for each setting that is unknown, missing or of a wrong type; none when all is well.
 
-    `given` are the settings of one host; `specifications` are the options of every role's argument_specs; `others` those
-    of roles for other hosts, whose settings an inventory may give to all.
+    `given` are the settings of one host; `specifications` are the options of every role's argument_specs; `others`
+    those of roles for other hosts, whose settings an inventory may give to all.
     """
     known: Specification = {}
     for specification in specifications:
