@@ -143,7 +143,7 @@ def stop(everyone: list[Outcome], wave: list[Outcome], percent: int) -> str:
     """Return why no further wave goes out after `wave`, the last of those in `everyone`; "" where it may.
 
     The first waves are there to meet a bad version: it stops where nobody at all has succeeded yet. From then on one
-    broken laptop stops nothing; two do, where they are more than `percent` of those that answered, in this wave or in all.
+    broken laptop stops nothing; two do, where they are more than `percent` of those that answered, in the wave or in all.
     """
     for asked in (wave, everyone):
         failed = sum(one["outcome"] == "failed" for one in asked)
@@ -157,9 +157,9 @@ def stop(everyone: list[Outcome], wave: list[Outcome], percent: int) -> str:
 
 
 def outcomes(laptops: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-    """Return the outcome of each of `laptops`, variables by name, of which the playbook set `push_plan` and `push_result`.
+    """Return the outcome of each of `laptops`: variables by name, with what the playbook set.
 
-    One that was neither left out nor asked was not tried.
+    That is `push_plan` and `push_result`; one that was neither left out nor asked was not tried.
     """
     found = {}
     for name, known in laptops.items():
