@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`xo-backup`: run (the timer), now, status, why-not, register."""
+"""`xo-backup`: run (the timer), now, status, why-not, register, self-check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ import sys
 import threading
 from typing import Any
 
-from xo_client import __version__, backoff, backup, conditions, registration, server, sugar, words
+from xo_client import (
+    __version__,
+    apt,
+    backoff,
+    backup,
+    conditions,
+    publication,
+    registration,
+    self_check,
+    server,
+    sugar,
+    update_record,
+    words,
+)
 from xo_client.errors import Trouble
 from xo_client.progress import CANCELLED, DONE, NOT_DONE, Printer, Step, printer, speak_in_any_locale
 from xo_client.state import State
@@ -57,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "when the last backup was, and what stands in the way"),
         ("why-not", _why_not, "why no backup is running now, and what to do"),
         ("register", _register, "register with the school server, as Sugar's menu does"),
+        ("self-check", _self_check, "whether this version works here with the school server; changes nothing"),
     ):
         verb(name, act, text).add_argument("--json", action="store_true")
     return parser
@@ -139,6 +153,15 @@ def _register(state: State, chosen: argparse.Namespace, _cancel: threading.Event
     return DONE
 
 
+def _self_check(state: State, chosen: argparse.Namespace, _cancel: threading.Event) -> int:
+    try:
+        reason, message = "", self_check.check(state)
+    except Trouble as trouble:
+        reason, message = trouble.reason, trouble.message
+    print(json.dumps({"ok": not reason, "reason": reason, "message": message}) if chosen.json else message)
+    return NOT_DONE if reason else DONE
+
+
 def _why_not(state: State, chosen: argparse.Namespace, _cancel: threading.Event) -> int:
     reason, message = why_not(state)
     print(json.dumps({"reason": reason, "message": message}) if chosen.json else message)
@@ -188,8 +211,16 @@ def _status(state: State, chosen: argparse.Namespace, _cancel: threading.Event) 
             approval = server.ask(state, at, "status").get("approval")
         except Trouble:
             approval = None
+    published = publication.fetch(registration.host(state)) if reason != "away" else None
+    update = update_record.read()
+    version = apt.installed("xo-client")[0] or __version__
     if chosen.json:
-        print(json.dumps({**known, "reason": reason, "message": message, "approval": approval, "version": __version__}))
+        more = {
+            "version": version,
+            "school_version": published.client if published else None,
+            "update": update._asdict() if update else None,
+        }
+        print(json.dumps({**known, "reason": reason, "message": message, "approval": approval, **more}))
         return DONE
     last = known["last"]
     print(f"Last backup: {last.replace('T', ' ').replace('Z', ' (UTC)')}" if last else "No backup yet.")
@@ -200,4 +231,18 @@ def _status(state: State, chosen: argparse.Namespace, _cancel: threading.Event) 
         print(words.SENTENCES["pending"])
     if known["offer"] and reason != "offer":
         print(words.SENTENCES["offer"])
+    print(*versions(version, published, update), sep="\n")
     return DONE
+
+
+def versions(
+    version: str, published: publication.Published | None, update: update_record.Record | None
+) -> list[str]:  # fmt: skip
+    """Return the sentences that say which `version` runs, what the school has, and why an update did not work."""
+    said = [f"This laptop has version {version} of the backup program."]
+    if published and published.client != version:
+        said = [f"{said[0][:-1]}, the school server has {published.client}."]
+    # What is said of another version than the one that runs is over: somebody installed one by hand.
+    if update and update.outcome in ("failed", "later") and update.version == version:
+        said.append(update.message)
+    return said

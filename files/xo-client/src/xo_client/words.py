@@ -41,6 +41,41 @@ SENTENCES = {
     "words": "The program was called with words that it does not know.",
 }
 
+# What the updater says to whoever asks `xo-backup status`, and to the technician who pushes. A reason is one word too.
+UPDATES = {
+    "updated": "This laptop got version {version} from the school server.",
+    "current": "This laptop has what the school server has.",
+    # Not now.
+    "mains": "An update waits until the laptop is charging.",
+    "battery": "The battery is low, so nothing was installed. Connect the laptop to power.",
+    "metered": "This network costs money for each document, so no update is sent over it.",
+    "touched": "Somebody uses the laptop. The update waits until nobody does for some minutes.",
+    "running": "A backup or a restore is running. The update waits for its end.",
+    "another": "Another update is running.",
+    "gone": "The school server went away meanwhile, so the version before is back. It is tried again by itself.",
+    "cut-off": "The update to {version} was cut off, and the version before is back. It is tried again by itself.",
+    "away": "The school server is not on this network.",
+    "locked": "Another program was installing something all the time. The update is tried again by itself.",
+    # Something is wrong: nothing was changed.
+    "no-apt": "This laptop has no apt: `dnf upgrade` brings new versions.",
+    "no-source": "This laptop does not know the school's key: the package xo-school is not installed.",
+    "clock": "This laptop's clock is wrong, so it cannot tell whether the school's signature is valid. Set the clock.",
+    "key": "The school's list of packages is signed by a key that this laptop does not know, so nothing was installed.",
+    "unsigned": "The school's list of packages is not signed by the school, so nothing was installed.",
+    "tampered": "What the school server sent is not what the school has signed, so nothing was installed.",
+    "half": "The school server did not send all that an update needs, so nothing was installed.",
+    "older": "The school server has only older versions, so nothing was installed.",
+    "disk": "The laptop's own disk is full, so nothing was installed. Remove something from the Journal.",
+    "readonly": "The laptop's own disk cannot be written, so nothing was installed.",
+    "held": "A technician holds the package back on this laptop (apt-mark unhold xo-client).",
+    "depends": "The new version needs a package that this laptop has not: install it by `apt-get install xo-client`.",
+    "slow": "The update did not end in time.",
+    "apt": "The update did not work:",
+    # Something is wrong: the version before is back.
+    "bad": "Version {version} did not work on this laptop, so the version before is back: {why}",
+    "stuck": "The update did not work, and the version before could not be put back. Start the laptop again.",
+}
+
 PASSING = frozenset({
     "away", "network", "busy", "metered", "battery", "partly", "moving", "writing", "trouble", "full",
     "running",

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that starts apt and dpkg. What they are for is `update.py`'s to say.
+
+apt works with lists and a cache of its own here: the laptop's other sources are not asked, nothing comes from them, and
+another program that is installing something just then is not in the way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Mapping, NamedTuple, Sequence
+
+SOURCE = Path("/etc/apt/sources.list.d/xo-school.sources")
+LISTS = Path("/var/lib/xo-client/lists")
+CACHE = Path("/var/cache/xo-client")
+_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "NEEDRESTART_SUSPEND": "1",
+}
+_UPDATE_SECONDS = 300.0
+_INSTALL_SECONDS = 900.0
+_LOCAL_SECONDS = 120.0
+_LONGEST = 1_000_000  # bytes of what they say that are looked at
+OPTIONS = {
+    "Dir::Etc::sourcelist": str(SOURCE),
+    "Dir::Etc::sourceparts": "-",
+    "Dir::Etc::preferences": "-",
+    "Dir::Etc::preferencesparts": "-",
+    "Dir::State::lists": str(LISTS),
+    "Dir::Cache": str(CACHE),
+    # What a technician once allowed for another source does not hold for this one.
+    "Acquire::AllowInsecureRepositories": "false",
+    "Acquire::AllowWeakRepositories": "false",
+    "Acquire::AllowDowngradeToInsecureRepositories": "false",
+    "APT::Get::AllowUnauthenticated": "false",
+    # Old laptops wake up in 1970. apt still takes no list that is older than the one it has.
+    "Acquire::Check-Date": "false",
+    "Acquire::gpgv::Options::": "--ignore-time-conflict",
+    "APT::Update::Error-Mode": "any",  # else a list that did not come is a warning
+    "Acquire::Retries": "2",
+    "Acquire::http::Timeout": "30",
+    "Acquire::http::Proxy": "DIRECT",  # the school server is in this network
+    "Dpkg::Use-Pty": "false",
+    "DPkg::Lock::Timeout": "180",
+    "Dpkg::Options::": "--force-confold",
+}
+
+
+class Ended(NamedTuple):
+    """How a program ended."""
+
+    code: int
+    out: str
+    err: str  # and what it said on standard output, where it failed
+
+    @property
+    def well(self) -> bool:
+        """Whether it did what it was started for."""
+        return self.code == 0
+
+
+def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] = _ENVIRONMENT) -> Ended:
+    """Run `command` for at most `seconds`, then end it and all that it started; raise OSError where it is not there."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=dict(environment), cwd="/",
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read(_LONGEST).decode("utf-8", "replace"))
+    late = f"\n{command[0]} did not end in {seconds:.0f} s" if code == -signal.SIGKILL else ""
+    return Ended(code, said[0], said[1] + (said[0] if code else "") + late)
+
+
+def _apt(program: str, *words: str, seconds: float) -> Ended:
+    options = [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
+    return run([program, "-q", *options, *words], seconds)
+
+
+def is_here() -> bool:
+    """Say whether this is a laptop with apt."""
+    return shutil.which("apt-get", path=_ENVIRONMENT["PATH"]) is not None
+
+
+def refresh() -> Ended:
+    """Get the school's lists, and check who signed them."""
+    for folder in (LISTS, CACHE / "archives"):
+        (folder / "partial").mkdir(mode=0o755, parents=True, exist_ok=True)
+    return _apt("apt-get", "update", seconds=_UPDATE_SECONDS)
+
+
+def offered(package: str) -> list[str]:
+    """Return the versions of `package` that the school's lists have."""
+    ended = _apt("apt-cache", "madison", package, seconds=_LOCAL_SECONDS)
+    rows = [[word.strip() for word in line.split("|")] for line in ended.out.splitlines()]
+    return [row[1] for row in rows if len(row) == 3 and row[0] == package]
+
+
+def install(package: str, version: str) -> Ended:
+    """Install this version of an installed package, and nothing else."""
+    words = ("install", "--yes", "--only-upgrade", "--no-remove", "--reinstall", "--no-install-recommends")
+    return _apt("apt-get", *words, f"{package}={version}", seconds=_INSTALL_SECONDS)
+
+
+def clear() -> None:
+    """Remove what was downloaded, and what apt made of the lists."""
+    shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def install_file(package: Path) -> Ended:
+    """Install the package in a file, whether it is newer or older."""
+    return run(["dpkg", "--install", "--force-confold", str(package)], _INSTALL_SECONDS)
+
+
+def installed(package: str) -> tuple[str, bool]:
+    """Return the version that dpkg knows of `package`, "" for none, and whether it is whole: configured."""
+    try:
+        ended = run(["dpkg-query", "--show", "--showformat=${Version} ${db:Status-Abbrev}", package], _LOCAL_SECONDS)
+    except OSError:  # Fedora
+        return "", False
+    version, _, status = ended.out.partition(" ")
+    known = ended.well and status[1:2] not in ("n", "c", "")
+    return (version, status[1:3] == "i ") if known else ("", False)
+
+
+def is_newer(one: str, other: str) -> bool:
+    """Say whether the version `one` comes after `other`, as dpkg has it; everything comes after ""."""
+    return not other or run(["dpkg", "--compare-versions", one, "gt", other], _LOCAL_SECONDS).well
+
+
+def repack(package: str, into: Path, root: Path = Path("/")) -> None:
+    """Make a .deb at `into` of the installed `package` as it is on the disk, however it came there; raise OSError.
+
+    Nothing has to be kept from the time it was installed: a technician's stick, an image of a disk, apt.
+    """
+    query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg"]
+    tree = into.parent / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    control = tree / "DEBIAN"
+    control.mkdir(mode=0o755, parents=True)
+    listed = _said([*query, "--listfiles", package]).splitlines()
+    for path in listed:
+        _copy(root / path.lstrip("/"), tree / path.lstrip("/"))
+    for path in _said([*query, "--control-path", package]).splitlines():
+        shutil.copy2(path, control)
+    (control / "control").write_text(_control(_said([*query, "--status", package])), encoding="utf-8")
+    conffiles = control / "conffiles"
+    if conffiles.exists():
+        kept = [name for name in conffiles.read_text(encoding="utf-8").split() if (tree / name.lstrip("/")).exists()]
+        conffiles.write_text("".join(name + "\n" for name in kept), encoding="utf-8")
+    _said(["dpkg-deb", "--build", "--root-owner-group", "-Zgzip", str(tree), str(into)])
+    shutil.rmtree(tree)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        mode = source.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target.chmod(stat.S_IMODE(mode) & 0o1777)
+    elif stat.S_ISLNK(mode) or stat.S_ISREG(mode):
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _control(status: str) -> str:
+    """Return the control file of a package out of what dpkg knows of it."""
+    fields = re.split(r"\n(?! )", status.strip("\n"))
+    own = ("Status:", "Conffiles:", "Config-Version:")
+    return "".join(field + "\n" for field in fields if field and not field.startswith(own))
+
+
+def _said(command: Sequence[str]) -> str:
+    ended = run(command, _LOCAL_SECONDS)
+    if not ended.well:
+        raise OSError(f"{command[0]}: {ended.err.strip()[-300:]}")
+    return ended.out
