@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from contextlib import closing
 from typing import NamedTuple
 
 from xo_client import __version__
@@ -30,15 +31,13 @@ class Published(NamedTuple):
 
 def fetch(host: str) -> Published | None:
     """Return what the school server `host` says; None where nobody answers, or no school server."""
-    connection = Connection(host, 80, timeout=_SECONDS)
     try:
-        connection.request("GET", PATH, headers={"User-Agent": f"xo-client/{__version__}"})
-        answer = connection.getresponse()
-        return parse(answer.read(_LONGEST + 1)) if answer.status == 200 else None
+        with closing(Connection(host, 80, timeout=_SECONDS)) as connection:
+            connection.request("GET", PATH, headers={"User-Agent": f"xo-client/{__version__}"})
+            answer = connection.getresponse()
+            return parse(answer.read(_LONGEST + 1)) if answer.status == 200 else None
     except (OSError, http.client.HTTPException, ValueError):  # ValueError: a host that is no host
         return None
-    finally:
-        connection.close()
 
 
 def parse(text: bytes) -> Published | None:

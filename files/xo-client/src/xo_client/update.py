@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import sys
 import time
@@ -29,6 +30,7 @@ _AGAIN, _GONE, _LOOK = 20.0, 300.0, 15.0  # seconds: between two checks, for a s
 _DPKG_TRIES = 5
 _ROOM = 16 << 20  # bytes that must be free before anything begins
 _UPDATER = "/usr/lib/xo-client/update"
+_CHECK = ("/usr/bin/xo-backup", "self-check", "--json")
 _UNITS = ("xo-update.timer", "xo-push.socket")
 
 
@@ -178,25 +180,25 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
         if apt.installed(CLIENT) != (was, True):
             _go_back(guard, users, was)
         raise Stop(*failed, version)
-    well, why = _works(before)
-    if well:
+    fell = _fallen(before)
+    if not fell:
         return Result("updated", "updated", words.UPDATES["updated"].format(version=version), version)
     _go_back(guard, users, was)
-    # The same ones once more: where they do not work with the old version any more, the new one is not to blame.
-    if update_plan.fallen(before, _checks(list(before))):
+    if not update_plan.is_to_blame(list(fell), _checks(list(before))):
         raise Stop("later", "gone", wanted=version)
+    why = next(iter(fell.values())).message
     raise Stop("failed", "bad", words.UPDATES["bad"].format(version=version, why=why), version, version)
 
 
-def _works(before: dict[str, Check]) -> tuple[bool, str]:
-    """Say whether whoever worked `before` works now, else why not; wait for a server that is gone for a moment."""
+def _fallen(before: dict[str, Check]) -> dict[str, Check]:
+    """Return the checks that do not work with the new version; wait for a server that is gone for a moment."""
     end = time.monotonic() + _GONE
     last = False
     while True:
         after = _checks(list(before))
-        fallen = update_plan.fallen(before, after)
-        if not fallen or last:
-            return not fallen, after[fallen[0]].message if fallen else ""
+        fell = update_plan.fallen(before, after)
+        if not fell or last:
+            return {who: after[who] for who in fell}
         last = True
         time.sleep(_AGAIN)
         # Asked by the old version, which is still in the memory of this process.
@@ -226,18 +228,21 @@ def _go_back(guard: Guard, users: list[children.User], was: str) -> None:
 
 def _checks(who: list[str]) -> dict[str, Check]:
     """Return what the installed version's self-checks say: the updater's own, nobody's, and each child's."""
-    names = list(dict.fromkeys(["", "nobody", *who]))
+    names = dict.fromkeys([update_plan.UPDATER, update_plan.NOBODY, *who])
     return {name: _check(name) for name in names}
 
 
 def _check(name: str) -> Check:
     # As the child: the client is the child's program, and reads what the child may have made of its profile.
-    own = ["runuser", "-u", name, "--", "/usr/bin/xo-backup", "self-check", "--json"]
-    command = own if name else [_UPDATER, "self-check"]
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": _home(name)}
+    command, home = [_UPDATER, "self-check"], "/root"
     try:
+        if name != update_plan.UPDATER:
+            user = pwd.getpwnam(name)
+            command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--", *_CHECK]
+            home = user.pw_dir
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": home}
         ended = apt.run(command, _CHECK_SECONDS, environment)
-    except OSError as error:
+    except (OSError, KeyError) as error:
         return Check(False, str(error))
     lines = ended.out.strip().splitlines() or ended.err.strip().splitlines() or [""]
     try:
@@ -245,10 +250,6 @@ def _check(name: str) -> Check:
     except (ValueError, RecursionError, KeyError, TypeError):
         said = lines[-1]
     return Check(ended.well, words.shown(str(said))[:200])
-
-
-def _home(name: str) -> str:
-    return next((user.pw_dir for user in children.children() if user.pw_name == name), "/nonexistent")
 
 
 def _self_check() -> int:

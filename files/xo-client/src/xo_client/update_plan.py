@@ -85,9 +85,19 @@ class Check(NamedTuple):
     message: str
 
 
-def fallen(before: dict[str, Check], after: dict[str, Check]) -> list[str]:
-    """Return who worked with the version `before` and does not with the one `after`.
+UPDATER, NOBODY = "", "nobody"  # who is asked besides the children: root's own check, and one with no Journal
 
-    Who did not work before says nothing of a version: a child's broken key, a server that is down for one login.
+
+def fallen(before: dict[str, Check], after: dict[str, Check]) -> list[str]:
+    """Return who does not work with the new version, by the checks `after` it was installed.
+
+    A child who did not work `before` says nothing of a version: her key may be broken, her Journal damaged. The other
+    two checks rest on nothing that is a child's, so they must be well: a check that never works would see nothing.
     """
-    return [who for who, check in before.items() if check.well and not after.get(who, Check(False, "")).well]
+    judges = [who for who in after if who in (UPDATER, NOBODY) or before.get(who, Check(False, "")).well]
+    return [who for who in judges if not after[who].well]
+
+
+def is_to_blame(fell: Sequence[str], again: dict[str, Check]) -> bool:
+    """Say whether the new version is bad: some of those who `fell` work `again` now that the old one is back."""
+    return any(again[who].well for who in fell if who in again)
