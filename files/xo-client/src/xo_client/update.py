@@ -73,7 +73,7 @@ def main(arguments: list[str], guard: Guard, *, mine: bool) -> int:
         # Whatever this laptop's own disk refuses: before the guard is set nothing has changed, and it holds after that.
         reason = "stuck" if guard.is_set() else "disk"
         result = Result("failed", reason, f"{words.UPDATES[reason]} ({words.shown(str(error))[:200]})")
-    record = _record(result, was)
+    record = _record(result, was, guard)
     if mine and (result.outcome != "later" or result.reason == "gone"):
         with suppress(OSError):
             update_record.write(record, guard.record)
@@ -81,13 +81,18 @@ def main(arguments: list[str], guard: Guard, *, mine: bool) -> int:
         guard.remove()
     if mine:
         apt.clear()
+        if not guard.is_set():
+            guard.clear()  # a way back that was not needed is room for documents
     _tell(record, asked=asked)
     return 1 if result.outcome == "failed" and not asked else 0
 
 
-def _record(result: Result, was: str) -> Record:
+def _record(result: Result, was: str, guard: Guard) -> Record:
+    before = update_record.read(guard.record)
+    # What did not work is remembered over all that happens until another version does.
+    bad = result.bad or (before.bad if before and result.outcome != "updated" else "")
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Record(result.outcome, apt.installed(CLIENT)[0], was, result.wanted, result.message, now, result.bad)
+    return Record(result.outcome, apt.installed(CLIENT)[0], was, result.wanted, result.message, now, bad)
 
 
 def _tell(record: Record, *, asked: bool) -> None:
@@ -125,7 +130,7 @@ def _run(guard: Guard, was: str, *, asked: bool) -> Result:
     version = update_plan.wanted(was, apt.installed(CLIENT)[1], offered, apt.is_newer)
     if not version:
         older = "older" if offered != was else "current"
-        return Result("current", older, words.UPDATES[older], offered, bad)
+        return Result("current", older, words.UPDATES[older], offered)
     if version == bad and before:
         raise Stop("later", "bad", before.message)
     if not asked and not children.nobody_there(_QUIET, _PATIENCE):
@@ -173,12 +178,14 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     with children.at_rest(users, _AT_REST if asked else 0.0) as rest:
         if not rest:
             raise Stop("later", "running")
-        guard.set(_record(cut_off, was).text())
+        guard.set(_record(cut_off, was, guard).text())
         ended = apt.install(CLIENT, version)
     if not ended.well:
         failed = _failed(ended)
         if apt.installed(CLIENT) != (was, True):
             _go_back(guard, users, was)
+            if failed[1] == "apt":  # no disk and no lock, so it is the package's own doing
+                raise Stop("failed", "bad", _bad(version, failed[2]), version, version)
         raise Stop(*failed, version)
     fell = _fallen(before)
     if not fell:
@@ -186,8 +193,11 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     _go_back(guard, users, was)
     if not update_plan.is_to_blame(list(fell), _checks(list(before))):
         raise Stop("later", "gone", wanted=version)
-    why = next(iter(fell.values())).message
-    raise Stop("failed", "bad", words.UPDATES["bad"].format(version=version, why=why), version, version)
+    raise Stop("failed", "bad", _bad(version, next(iter(fell.values())).message), version, version)
+
+
+def _bad(version: str, why: str) -> str:
+    return words.UPDATES["bad"].format(version=version, why=why)
 
 
 def _fallen(before: dict[str, Check]) -> dict[str, Check]:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the updater, with a laptop's dpkg and a school's list made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xo_client import apt, children, laptop, publication, update, update_record
+from xo_client.apt import Ended
+from xo_client.conditions import Power
+from xo_client.publication import Published
+from xo_client.update_guard import Guard
+from xo_client.update_plan import CLIENT, SCHOOL, Check
+
+WELL, BAD = Ended(0, "", ""), Ended(100, "", "dpkg: error processing package xo-client (--configure):")
+
+
+class Laptop:
+    """What is installed, what the school's list has, and whether each version works."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self.has = {CLIENT: ("1", True), SCHOOL: ("1", True)}
+        self.school = {CLIENT: "2", SCHOOL: "1"}
+        self.ill: set[str] = set()
+        self.power, self.touched, self.rest = Power(True, 90), False, True
+        self.refreshed = self.installed = WELL
+        self.did: list[str] = []
+
+    def install(self, package: str, version: str) -> Ended:
+        assert package == SCHOOL or self.guard.is_set(), "nothing changes before there is a way back"
+        self.did.append(f"install {package} {version}")
+        if self.installed.well or "configure" in self.installed.err:
+            self.has[package] = (version, self.installed.well)
+        return self.installed
+
+    def back(self, file: Path) -> Ended:
+        self.did.append("back")
+        self.has[CLIENT] = (file.read_text(), True)
+        return WELL
+
+    def check(self, name: str) -> Check:
+        well = self.has[CLIENT][0] not in self.ill
+        return Check(well, "" if well else "It does not work.")
+
+    def refresh(self) -> Ended:
+        self.did.append("refresh")
+        return self.refreshed
+
+    def run(self, *arguments: str, mine: bool = True) -> tuple[str, str]:
+        """Run the updater; return the outcome and the version that is there."""
+        self.did.clear()
+        update.main(list(arguments), self.guard, mine=mine)
+        assert not self.guard.is_set()
+        assert not (mine and self.guard.back.exists())
+        record = update_record.read(self.guard.record)
+        return (record.outcome if record else ""), self.has[CLIENT][0]
+
+
+@pytest.fixture
+def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "source").touch()
+    made = Laptop(Guard(tmp_path))
+    made.guard.state.mkdir(parents=True)
+
+    class Rest:
+        def __init__(self, *_: object) -> None: ...
+        def __enter__(self) -> bool:
+            return made.rest
+
+        def __exit__(self, *_: object) -> None: ...
+
+    for module, name, fake in (
+        (apt, "SOURCE", tmp_path / "source"),
+        (apt, "is_here", lambda: True),
+        (apt, "clear", lambda: None),
+        (apt, "refresh", made.refresh),
+        (apt, "offered", lambda package: [made.school[package]]),
+        (apt, "installed", made.has.__getitem__),
+        (apt, "install", made.install),
+        (apt, "install_file", made.back),
+        (apt, "is_newer", lambda one, other: one > other),
+        (apt, "repack", lambda _, into: into.write_text(made.has[CLIENT][0])),
+        (laptop, "power", lambda: made.power),
+        (laptop, "metered", lambda: False),
+        (publication, "fetch", lambda _: Published(made.school[CLIENT], made.school[SCHOOL])),
+        (children, "children", list),
+        (children, "nobody_there", lambda *_: not made.touched),
+        (children, "at_rest", Rest),
+        (update, "_check", made.check),
+        (update, "_is_there", lambda: True),
+        (update, "_AGAIN", 0.0),
+    ):
+        monkeypatch.setattr(module, name, fake)
+    return made
+
+
+def test_a_newer_version_comes_and_the_next_look_finds_it_there(one: Laptop) -> None:
+    assert one.run() == ("updated", "2")
+    assert one.run() == ("current", "2")
+    assert one.did == []
+
+
+@pytest.mark.parametrize(
+    "hinder",
+    [
+        lambda one: setattr(one, "power", Power(False, 90)),
+        lambda one: setattr(one, "touched", True),
+        lambda one: setattr(one, "rest", False),
+    ],
+)
+def test_it_waits_and_a_record_is_not_worth_it(one: Laptop, hinder: Callable[[Laptop], None]) -> None:
+    hinder(one)
+    assert one.run() == ("", "1")
+    assert "install xo-client 2" not in one.did
+
+
+def test_a_version_that_does_not_work_is_taken_back_and_not_tried_again_by_itself(one: Laptop) -> None:
+    one.ill = {"2"}
+    assert one.run() == ("failed", "1")
+    assert one.did == ["refresh", "install xo-client 2", "back"]
+    assert one.run() == ("failed", "1")
+    assert one.did == []
+    assert one.run("pushed") == ("failed", "1")
+    assert "install xo-client 2" in one.did
+    one.school[CLIENT] = "3"
+    assert one.run() == ("updated", "3")
+
+
+def test_what_did_not_work_is_remembered_over_another_failure(one: Laptop) -> None:
+    one.ill = {"2"}
+    one.run()
+    one.school[SCHOOL], one.refreshed = "2", Ended(100, "", "E: The repository is not signed.")
+    assert one.run() == ("failed", "1")
+    one.refreshed = WELL
+    one.run()
+    assert "install xo-client 2" not in one.did
+
+
+def test_where_the_old_one_does_not_work_any_more_the_new_one_is_tried_again(one: Laptop) -> None:
+    one.ill = {"1", "2"}
+    assert one.run() == ("later", "1")
+    one.ill = set()
+    assert one.run() == ("updated", "2")
+
+
+def test_a_version_that_dpkg_cannot_configure_is_taken_back_and_remembered(one: Laptop) -> None:
+    one.installed = BAD
+    assert one.run() == ("failed", "1")
+    assert one.did[-1] == "back"
+    assert one.run() == ("failed", "1")
+    assert one.did == []
+
+
+def test_a_package_that_does_not_come_whole_changes_nothing_and_is_tried_again(one: Laptop) -> None:
+    one.installed = Ended(100, "", "E: Failed to fetch …  Hash Sum mismatch")
+    assert one.run() == ("failed", "1")
+    assert "back" not in one.did
+    one.installed = WELL
+    assert one.run() == ("updated", "2")
+
+
+def test_newer_keys_come_first_and_must_be_good_for_the_next_list(one: Laptop) -> None:
+    one.school[SCHOOL] = "2"
+    assert one.run() == ("updated", "2")
+    assert one.did == ["refresh", "install xo-school 2", "refresh", "install xo-client 2"]
+
+
+def test_older_versions_are_left_alone(one: Laptop) -> None:
+    one.school = {CLIENT: "0", SCHOOL: "0"}
+    assert one.run() == ("current", "1")
+    assert one.did == ["refresh"]
+
+
+def test_a_disk_that_is_full_changes_nothing(one: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(apt, "repack", full)
+    assert one.run() == ("failed", "1")
+    assert one.did == ["refresh"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "percent", "outcome"), [(False, 90, "later"), (True, 10, "later"), (True, 90, "updated")]
+)
+def test_a_push_hears_one_line(
+    one: Laptop, capsys: pytest.CaptureFixture[str], mine: bool, percent: int, outcome: str
+) -> None:
+    one.power, one.touched = Power(False, percent), True
+    one.run("pushed", mine=mine)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    answer = json.loads(said)
+    assert (answer["format"], answer["outcome"], answer["was"]) == (1, outcome, "1")
+    assert set(answer) == {"format", "outcome", "version", "was", "message"}
