@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A school's year of updates: from the first released version to this one, by pull and by push, bad ones and back.
+
+The steps build on each other, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+import clone
+from small_laptop import DOCUMENTS, Laptop
+
+CURRENT = "/library/repository/current"
+ONE_LINE = "wget -qO- http://schoolserver/client/install | sh"
+SUMS = "cd /library/users && find . -path '*/datastore/*/data' | sort | xargs sha256sum"
+OURS = "find / -xdev -name '*xo?client*' -not -path '/home/*' -not -path '/proc/*' -not -path '/etc/xo-client*'"
+OLD_CLIENT = "XOL00000099"
+# A new version whose programs start and that cannot talk to the server.
+BROKEN = ("xo-client/src/xo_client/server.py", '_VERSION = "1"', '_VERSION = "none"')
+# The versions that are published here by hand; above whatever this checkout is.
+BAD, GOOD, LATER = "99.0", "99.1", "99.2"
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    """What a step tells the next ones."""
+    return {}
+
+
+def published(server: Host) -> dict[str, Any]:
+    """Return what the server says to laptops."""
+    said = json.loads(server.file(f"{CURRENT}/publication.json").content_string)
+    assert isinstance(said, dict)
+    return said
+
+
+def publish(server: Host, *files: Path) -> str:
+    """Publish `files` as an operator does."""
+    for file in files:
+        server.check_output("mkdir -p /root/packages")
+        clone.copy(file, "schoolserver:/root/packages/")
+    return str(server.check_output("xs repository publish %s", " ".join(f"/root/packages/{one.name}" for one in files)))
+
+
+def test_01_the_first_release_is_deployed(server: Host, first: str) -> None:
+    clone.play("site")
+    assert published(server)["version"] == first
+
+
+def test_02_laptops_get_it_by_the_page_the_stick_and_ansible(
+    server: Host, first: str, pc12: Laptop, pc13: Laptop, asleep: Laptop, full: Laptop
+) -> None:
+    for laptop in (pc12, asleep):
+        laptop.runs(ONE_LINE)
+    server.check_output("xs repository export /root/stick")
+    clone.copy("schoolserver:/root/stick", full.name + ":/media/", recursive=True)
+    full.runs("sh /media/stick/install")
+    clone.play("install_laptops")
+    for laptop in (pc12, pc13, asleep, full):
+        assert laptop.version() == first
+        laptop.backs_up()
+    # The old client as the server knows it: by what it calls itself when it asks for its turn.
+    pc12.runs(f"wget -qO- -U Python-urllib/2.7 http://schoolserver/backup/1/available/{OLD_CLIENT}", ends=8)
+
+
+def test_03_the_school_is_upgraded_with_all_that_is_in_it(server: Host, first: str, pc12: Laptop) -> None:
+    before = server.check_output(SUMS)
+    accounts = server.check_output("cat /library/users/*/account.json")
+    clone.pull()
+    clone.play("site")
+    assert server.check_output(SUMS) == before
+    assert server.check_output("cat /library/users/*/account.json") == accounts
+    assert published(server)["version"] != first
+    # A laptop that nobody has updated yet goes on as it was.
+    pc12.runs("runuser -l olpc -c 'rm .sugar/default/ds-backup-done'")
+    pc12.backs_up()
+    assert len(server.check_output(f"ls /library/users/{pc12.serial}/datastore").split()) >= 2
+
+
+def test_04_a_laptop_pulls_by_itself(server: Host, first: str, pc13: Laptop, known: dict[str, Any]) -> None:
+    new = published(server)["version"]
+    assert (pc13.status()["version"], pc13.status()["school_version"]) == (first, new)
+    assert pc13.pulls()["outcome"] == "updated"
+    assert (pc13.version(), pc13.status()["version"]) == (new, new)
+    assert pc13.pulls()["outcome"] == "current"
+    pc13.backs_up()
+    known["new"] = new
+
+
+def test_05_a_push_updates_those_that_are_here_and_says_what_became_of_each(
+    server: Host, first: str, pc12: Laptop, pc13: Laptop, asleep: Laptop, full: Laptop, known: dict[str, Any]
+) -> None:
+    asleep.sleeps("xs-updates-asleep")
+    full.runs("mount -t tmpfs -o size=16k tmpfs /var/lib/xo-client")
+    table = clone.push(ends=2)
+    full.runs("umount /var/lib/xo-client")
+    assert "updated" in table[pc12.serial]
+    assert "current" in table[pc13.serial]
+    assert "not here" in table[asleep.serial]
+    assert "failed" in table[full.serial]
+    assert "disk" in table[full.serial]
+    assert "old client" in table[OLD_CLIENT]
+    assert (pc12.version(), full.version()) == (known["new"], first)
+
+
+def test_06_a_push_is_repeated_when_the_lid_is_open_and_the_disk_has_room(
+    pc12: Laptop, pc13: Laptop, asleep: Laptop, full: Laptop, known: dict[str, Any]
+) -> None:
+    asleep.wakes("xs-updates-asleep")
+    table = clone.push()
+    assert "updated" in table[asleep.serial]
+    assert "updated" in table[full.serial]
+    assert "current" in table[pc12.serial]
+    assert {one.version() for one in (pc12, pc13, asleep, full)} == {known["new"]}
+
+
+def test_07_a_bad_version_is_taken_back_and_said(
+    server: Host, pc12: Laptop, pc13: Laptop, known: dict[str, Any], tmp_path: Path
+) -> None:
+    publish(server, *clone.build(BAD, tmp_path, BROKEN))
+    pulled = pc13.pulls()
+    assert (pulled["outcome"], pulled["version"]) == ("failed", known["new"])
+    assert pc13.version() == known["new"]
+    assert BAD in pc13.as_child("xo-backup status")
+    table = clone.push("--limit", f"{pc12.serial},schoolservers", ends=2)
+    assert "failed" in table[pc12.serial]
+    assert BAD in table[pc12.serial]
+    assert pc12.version() == known["new"]
+    pc12.backs_up()
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        "rm apt/dists/school/InRelease apt/dists/school/Release.gpg",
+        "sed -i 's/^Origin: .*/Origin: another/' apt/dists/school/InRelease",
+        "printf x >>$(ls apt/pool/main/x/xo-client/*.deb)",
+        "truncate --size=-5000 $(ls apt/pool/main/x/xo-client/*.deb)",
+    ],
+    ids=["unsigned", "list changed", "package changed", "half a package"],
+)
+def test_08_what_is_not_the_schools_or_not_whole_changes_nothing(
+    server: Host, pc12: Laptop, pc13: Laptop, known: dict[str, Any], tmp_path: Path, done: str
+) -> None:
+    if published(server)["version"] == BAD:
+        publish(server, *clone.build(GOOD, tmp_path))
+    tried = "/library/repository/.tried"
+    good = server.check_output(f"readlink {CURRENT}")
+    server.check_output(f"rm -rf {tried} && cp -a $(readlink -f {CURRENT}) {tried} && cd {tried} && {done}")
+    server.check_output(f"ln -sfn .tried {CURRENT}")
+    try:
+        for laptop in (pc12, pc13):
+            pulled = laptop.pulls()
+            assert (pulled["outcome"], pulled["version"]) == ("failed", known["new"])
+            assert pulled["message"]
+            assert "\n" not in pulled["message"]
+            assert laptop.version() == known["new"]
+    finally:
+        server.check_output(f"ln -sfn {good} {CURRENT} && rm -rf {tried}")
+
+
+def test_09_the_same_version_as_it_was_published_is_taken(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+    for laptop in (pc12, pc13):
+        assert laptop.pulls()["outcome"] == "updated"
+        assert laptop.version().startswith(GOOD)
+
+
+def test_10_an_older_version_is_left_alone(server: Host, pc12: Laptop, first: str) -> None:
+    server.check_output("xs repository withdraw")
+    assert published(server)["version"] != pc12.version()
+    before = pc12.version()
+    pulled = pc12.pulls()
+    assert (pulled["outcome"], pc12.version()) == ("current", before)
+
+
+def test_11_a_new_key_reaches_the_laptops_by_itself(server: Host, pc12: Laptop, pc13: Laptop, tmp_path: Path) -> None:
+    server.check_output("xs repository rotate-key")
+    for laptop in (pc12, pc13):
+        assert laptop.pulls()["outcome"] in {"updated", "current"}
+    server.check_output("xs repository rotate-key --finish")
+    publish(server, *clone.build(LATER, tmp_path))
+    for laptop in (pc12, pc13):
+        assert laptop.pulls()["outcome"] == "updated"
+        assert laptop.version().startswith(LATER)
+
+
+def test_12_a_push_is_the_schools_and_nothing_but_a_push(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+    options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+    address = pc12.host.check_output("hostname -I").split()[0]
+    pc13.runs("ssh-keygen -q -t ed25519 -N '' -f /root/classmate")
+    pc13.runs(f"ssh {options} -i /root/classmate xo-push@{address} true", ends=255)
+    school = f"ssh {options} -i /library/push-key xo-push@{address}"
+    for command in ("id", "sh -i", "/usr/lib/xo-client/update", "internal-sftp", "rsync --server . /etc"):
+        answer = json.loads(server.check_output(f"{school} '{command}' </dev/null"))
+        assert set(answer) == {"format", "outcome", "version", "was", "message"}
+    for forwarding in ("-N -L 9999:localhost:22", "-N -R 9999:localhost:22", "-N -D 9999"):
+        assert server.run(f"timeout 10 {school.replace('ssh ', 'ssh -o ExitOnForwardFailure=yes ', 1)} {forwarding}").rc
+    assert server.run(f"scp {options} -i /library/push-key /etc/hostname xo-push@{address}:/tmp/x").rc != 0
+
+
+def test_13_without_the_package_the_documents_stay(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+    pc12.runs("apt-get purge --yes xo-client xo-school")
+    clone.play("install_laptops", "--extra-vars={'xo_client_enabled': false}")
+    for laptop in (pc12, pc13):
+        assert not laptop.version()
+        assert laptop.documents() == DOCUMENTS
+        laptop.runs("sshd -t")
+        assert not laptop.host.file("/etc/apt/sources.list.d/xo-school.sources").exists
+        assert not laptop.runs(OURS)
+    assert server.check_output(f"ls -d /library/users/{pc12.serial}/datastore-latest/??/* | wc -l") == str(DOCUMENTS)
