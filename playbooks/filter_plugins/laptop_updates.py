@@ -142,8 +142,9 @@ def _answer(said: str) -> Outcome | None:
 def stop(everyone: list[Outcome], wave: list[Outcome], percent: int) -> str:
     """Return why no further wave goes out after `wave`, the last of those in `everyone`; "" where it may.
 
-    The first waves are there to meet a bad version: it stops where nobody at all has succeeded yet. From then on one
-    broken laptop stops nothing; two do, where they are more than `percent` of those that answered, in the wave or in all.
+    The first waves are there to meet a bad version: it stops where nobody at all has succeeded yet. From then on
+    one broken laptop stops nothing; two do, where they are more than `percent` of those that answered, in the wave or
+    in all.
     """
     for asked in (wave, everyone):
         failed = sum(one["outcome"] == "failed" for one in asked)
