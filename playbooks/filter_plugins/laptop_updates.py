@@ -93,7 +93,7 @@ def plan(laptops: Mapping[str, Mapping[str, Any]], ready: Iterable[str]) -> dict
             # Addresses are handed on: what answers there now is another laptop, and would be taken for this one.
             found[name] = outcome_of("away", f"{newest[school, address][1]} was seen at its address since")
         elif school not in set(ready):
-            found[name] = outcome_of("untried", f"{school} cannot push, see above")
+            found[name] = outcome_of("untried", f"{school} has no push key, or did not answer: run site.yml")
     return found
 
 
@@ -142,9 +142,8 @@ def _answer(said: str) -> Outcome | None:
 def stop(everyone: list[Outcome], wave: list[Outcome], percent: int) -> str:
     """Return why no further wave goes out after `wave`, the last of those in `everyone`; "" where it may.
 
-    The first waves are there to meet a bad version: it stops where nobody at all has succeeded yet. From then on
-    one broken laptop stops nothing; two do, where they are more than `percent` of those that answered, in the wave or
-    in all.
+    The first waves are there to meet a bad version: it stops where nobody at all has succeeded yet. From then on one
+    broken laptop stops nothing; two do, where they are more than `percent` of those that answered, here or in all.
     """
     for asked in (wave, everyone):
         failed = sum(one["outcome"] == "failed" for one in asked)
