@@ -28,7 +28,8 @@ signal.signal(signal.SIGTERM, lambda *_: slow >= 0 and (time.sleep(slow), os._ex
 print("up", flush=True)
 if len(sys.argv) > 2:
     child = os.fork()
-    print(child, end="\\n" if child else "", flush=bool(child))
+    if child:
+        print(child, flush=True)
 while True:
     time.sleep(0.05)
 """
