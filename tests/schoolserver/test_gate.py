@@ -187,6 +187,7 @@ def ground(btrfs_image: Path) -> Iterator[Path]:
     directory.chmod(0o711)
     shutil.copytree(Path(gate.__file__).parent, directory / "package" / "schoolserver")
     yield directory
+    shutil.rmtree(directory / "package")  # the btrfs outlives it
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
     directory.rmdir()
 
