@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import alone, hosts, images, journey, leftovers, places, preflight
@@ -13,6 +14,8 @@ from lab.report import Report
 from lab.trouble import Trouble, call
 
 SLOW = ("soak", "bench")  # marks of tests, and `make` targets
+# Scenarios that wait for Ansible, one task after the other, and ask no clock: they run beside each other.
+BESIDE = ("readme", "updates")
 
 
 def lint(report: Report) -> None:
@@ -82,10 +85,12 @@ def everything(report: Report, run_journey: list[str], away: list[str]) -> None:
     """
     lint(report)
     unit(report)
-    for scenario in scenarios():
-        if scenario != journey.SCENARIO:
-            with alone.run(scenario):
-                molecule(report, scenario)
+    alone_ones = [one for one in scenarios() if one not in {journey.SCENARIO, *BESIDE}]
+    for scenario in alone_ones:
+        with alone.run(scenario):
+            molecule(report, scenario)
+    with ThreadPoolExecutor(max_workers=len(BESIDE)) as pool, alone.run(*BESIDE):
+        list(pool.map(functools.partial(molecule, report), BESIDE))
     report.run("make lab", *run_journey)
     report.run("make lab-down", *away)
     for mark in SLOW:

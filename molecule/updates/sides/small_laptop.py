@@ -9,12 +9,13 @@ from typing import Any
 
 from testinfra.host import Host
 
-from lab import places
+from lab import hosts, places
 from on_laptop import put
 
 LAB = "updates"
 JOURNAL = "/home/olpc/.sugar/default/datastore"
 DOCUMENTS = 10
+RECORD = "/var/lib/xo-client/update.json"
 
 
 class Laptop:
@@ -24,9 +25,12 @@ class Laptop:
         self.host = host
         self.name = name
         self.serial = serial
-        put(host, places.MOLECULE / "updates" / "laptop")
-        host.check_output("/opt/laptop/make_child.py")
-        host.check_output("mkdir -p /etc/xo-client && echo %s >/etc/xo-client/serial", serial)
+
+    def gets_a_child(self) -> None:
+        """Become a laptop on which a child has worked."""
+        put(self.host, places.MOLECULE / "updates" / "laptop")
+        self.runs("/opt/laptop/make_child.py")
+        self.runs(f"mkdir -p /etc/xo-client && echo {self.serial} >/etc/xo-client/serial")
 
     def runs(self, command: str, ends: int = 0) -> str:
         """Run `command` as root; it must end with the exit code `ends`. Return what it printed."""
@@ -54,9 +58,12 @@ class Laptop:
         return str(found)[3:] if str(found).startswith("ii ") else ""
 
     def pulls(self) -> dict[str, Any]:
-        """Look for an update as the timer does; return what came of it."""
-        self.runs("systemctl start xo-update.service")
-        said = json.loads(self.host.file("/var/lib/xo-client/update.json").content_string)
+        """Look for an update as the timer does; return what came of it: `later` where the laptop wrote nothing down."""
+        before = self.host.run(f"stat --format=%y {RECORD}").stdout
+        self.host.run("systemctl start xo-update.service")  # it fails with the update, for whoever looks at units
+        if self.host.run(f"stat --format=%y {RECORD}").stdout == before:
+            return {"outcome": "later"}
+        said = json.loads(self.host.file(RECORD).content_string)
         assert isinstance(said, dict)
         return said
 
@@ -66,10 +73,14 @@ class Laptop:
 
     # Where a laptop may be: shut, its disk full.
 
-    def sleeps(self, container: str) -> None:
+    def sleeps(self) -> None:
         """Shut the lid: the network is gone."""
-        subprocess.run(["podman", "exec", container, "ip", "link", "set", "eth0", "down"], check=True)
+        self._link("down")
 
-    def wakes(self, container: str) -> None:
+    def wakes(self) -> None:
         """Open the lid."""
-        subprocess.run(["podman", "exec", container, "ip", "link", "set", "eth0", "up"], check=True)
+        self._link("up")
+
+    def _link(self, state: str) -> None:
+        inside = ["podman", "exec", hosts.container(LAB, self.name)]
+        subprocess.run([*inside, "ip", "link", "set", "eth0", state], check=True)
