@@ -422,8 +422,13 @@ def test_a_full_disk_changes_nothing(where: Repository, tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", where.at.parent], check=True)
 
 
+# Each takes seconds, with a publication to mend it: make test stops before every fourth, make soak before each.
+each_step = pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.soak)])
+
+
+@each_step
 def test_whatever_is_cut_off_laptops_see_the_one_before_or_the_new_one(
-    where: Repository, laptop: Laptop, tmp_path: Path
+    where: Repository, laptop: Laptop, tmp_path: Path, stride: int
 ) -> None:
     newer = deb(tmp_path, "1.1")
     kept = tmp_path / "kept"
@@ -453,7 +458,7 @@ def test_whatever_is_cut_off_laptops_see_the_one_before_or_the_new_one(
         assert not where.workshop.exists()
         if done:
             break
-        number += 1
+        number += stride
     assert number > 20
     assert seen == {"1.0", "1.1"}
 
@@ -470,9 +475,10 @@ def go_back(where: Repository) -> None:
     repository.withdraw(where, at(3), MARIA)
 
 
+@each_step
 @pytest.mark.parametrize("act", [turn, finish, go_back])
 def test_whatever_is_cut_off_no_laptop_is_lost_and_the_next_command_mends(
-    act: Callable[[Repository], None], where: Repository, tmp_path: Path
+    act: Callable[[Repository], None], where: Repository, tmp_path: Path, stride: int
 ) -> None:
     repository.publish(where, [deb(tmp_path, "1.0")], at(0), MARIA)
     newer = deb(tmp_path, "1.1")
@@ -494,7 +500,6 @@ def test_whatever_is_cut_off_no_laptop_is_lost_and_the_next_command_mends(
             shutil.rmtree(where.at.parent)
             shutil.copytree(kept, where.at.parent, symlinks=True)
             done = crashing.stopped_before(number, lambda: act(where), changes) is not None
-            number += 1
             laptop = Laptop(tmp_path / f"laptop-{number}", address, field)
             try:
                 assert laptop.update() == ""
@@ -515,8 +520,9 @@ def test_whatever_is_cut_off_no_laptop_is_lost_and_the_next_command_mends(
                     assert laptop.update() == ""
                 assert list(where.at.glob(".*")) == []
             except BaseException as error:
-                error.add_note(f"stopped before change {number - 1}")
+                error.add_note(f"stopped before change {number}")
                 raise
+            number += stride
     assert number > 8
 
 
