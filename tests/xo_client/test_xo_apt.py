@@ -26,12 +26,15 @@ def package(top: Path, version: str) -> Path:
             "Description: small\n one\n .\n two\n"
         ),
         "DEBIAN/conffiles": "/etc/small.conf\n",
-        "etc/small.conf": "kept\n",
+        "DEBIAN/postinst": "#!/bin/sh\n",
+        "DEBIAN/prerm": "#!/bin/sh\n",
+        "etc/small.conf": f"of {version}\n",
         "usr/lib/small/program": f"#!/bin/sh\necho {version}\n",
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
-    (tree / "usr/lib/small/program").chmod(0o755)
+    for name in ("usr/lib/small/program", "DEBIAN/postinst", "DEBIAN/prerm"):
+        (tree / name).chmod(0o755)
     (tree / "usr/lib/small/link").symlink_to("program")
     made = top / f"small_{version}.deb"
     subprocess.run(["dpkg-deb", "--build", "--root-owner-group", tree, made], check=True, capture_output=True)
@@ -49,8 +52,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def install(root: Path, file: Path) -> None:
-    # In no system: neither its triggers nor its scripts are for this.
-    command = ["dpkg", f"--root={root}", "--force-not-root,bad-path,confold", "--log=/dev/null", "--install", str(file)]
+    # In no system: its triggers are not for this, and its scripts do nothing.
+    forced = "--force-not-root,bad-path,confold,script-chrootless"
+    command = ["dpkg", f"--root={root}", forced, "--log=/dev/null", "--install", str(file)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -77,6 +81,22 @@ def test_the_way_back_leads_to_what_was(root: Path, tmp_path: Path) -> None:
     )
     assert said.stdout.split() == ["small", "1.0"]
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["small.deb"]
+
+
+def test_the_way_back_has_the_scripts_and_settings_that_dpkg_knows(root: Path, tmp_path: Path) -> None:
+    apt.repack("small", tmp_path / "back/small.deb", root)
+    control = tmp_path / "control"
+    subprocess.run(["dpkg-deb", "--control", tmp_path / "back/small.deb", control], check=True)
+    assert {path.name for path in control.iterdir()} == {"conffiles", "control", "md5sums", "postinst", "prerm"}
+    assert (control / "conffiles").read_text() == "/etc/small.conf\n"
+
+
+def test_what_a_technician_changed_outlives_the_way_back_and_the_version_after(root: Path, tmp_path: Path) -> None:
+    (root / "etc/small.conf").write_text("changed\n")
+    apt.repack("small", tmp_path / "back/small.deb", root)
+    for file in (package(tmp_path, "2.0"), tmp_path / "back/small.deb", package(tmp_path, "3.0")):
+        install(root, file)
+        assert (root / "etc/small.conf").read_text() == "changed\n"
 
 
 def test_a_file_that_a_technician_removed_stands_in_no_ones_way(root: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ another program that is installing something just then is not in the way.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -166,12 +167,13 @@ def repack(package: str, into: Path, root: Path = Path("/")) -> None:
     for path in listed:
         _copy(root / path.lstrip("/"), tree / path.lstrip("/"))
     for path in _said([*query, "--control-path", package]).splitlines():
-        shutil.copy2(path, control)
-    (control / "control").write_text(_control(_said([*query, "--status", package])), encoding="utf-8")
-    conffiles = control / "conffiles"
-    if conffiles.exists():
-        kept = [name for name in conffiles.read_text(encoding="utf-8").split() if (tree / name.lstrip("/")).exists()]
-        conffiles.write_text("".join(name + "\n" for name in kept), encoding="utf-8")
+        # dpkg keeps them as <package>.postinst and so on.
+        shutil.copy2(path, control / path.rpartition(".")[2])
+    status = _said([*query, "--status", package])
+    (control / "control").write_text(_control(status), encoding="utf-8")
+    kept = [name for name, sum_ in _conffiles(status) if _keep(tree / name.lstrip("/"), sum_)]
+    if kept:
+        (control / "conffiles").write_text("".join(name + "\n" for name in kept), encoding="utf-8")
     _said(["dpkg-deb", "--build", "--root-owner-group", "-Zgzip", str(tree), str(into)])
     shutil.rmtree(tree)
 
@@ -193,6 +195,25 @@ def _control(status: str) -> str:
     fields = re.split(r"\n(?! )", status.strip("\n"))
     own = ("Status:", "Conffiles:", "Config-Version:")
     return "".join(field + "\n" for field in fields if field and not field.startswith(own))
+
+
+def _conffiles(status: str) -> list[tuple[str, str]]:
+    """Return the settings files of a package, each with the MD5 that it came with, out of what dpkg knows of it."""
+    found = re.search(r"^Conffiles:\n((?: .*\n)*)", status, re.MULTILINE)
+    return [(words[0], words[1]) for line in (found.group(1) if found else "").splitlines() for words in [line.split()]]
+
+
+def _keep(file: Path, came_with: str) -> bool:
+    """Say whether the way back has the settings file `file`, and take it out there where a technician changed it.
+
+    It would be taken for the package's own, and the next version would replace it. What is left out stays as it is.
+    """
+    if not file.is_file() or file.is_symlink():
+        return False
+    if hashlib.md5(file.read_bytes()).hexdigest() == came_with:  # noqa: S324  it is dpkg's, and guards nothing
+        return True
+    file.unlink()
+    return False
 
 
 def _said(command: Sequence[str]) -> str:
