@@ -39,7 +39,7 @@ def test_the_unit_puts_the_package_back_writes_the_record_and_removes_itself(gua
     lines = [line.partition("=")[2] for line in guard.unit.read_text().splitlines() if line.startswith("ExecStart=")]
     assert lines[0].endswith(f"dpkg --install --force-confold {guard.package}")
     for line in lines[2:]:
-        subprocess.run(line.split(), check=True)
+        subprocess.run(line.lstrip("-").split(), check=True)
     assert guard.record.read_text() == "cut off\n"
     assert not guard.is_set()
     assert not guard.unit.exists()
@@ -72,3 +72,24 @@ def test_what_was_cut_off_is_mended_before_the_next_update(guard: Guard, monkeyp
     guard.set("cut off\n")
     with update_guard.alone(guard):
         assert went == [True]
+
+
+def test_what_is_cut_off_after_the_record_goes_on_at_the_next_start(guard: Guard) -> None:
+    guard.set("cut off\n")
+    (guard.back / "update.json").rename(guard.record)
+    lines = [line.partition("=")[2] for line in guard.unit.read_text().splitlines() if line.startswith("ExecStart=")]
+    for line in lines[2:]:
+        subprocess.run(line.lstrip("-").split(), check=not line.startswith("-"), capture_output=True)
+    assert guard.record.read_text() == "cut off\n"
+    assert not guard.is_set()
+
+
+def test_a_way_back_that_is_lost_holds_no_update_up(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "go", lambda: None)
+    guard.set("cut off\n")
+    with update_guard.alone(guard):
+        assert guard.is_set()
+    assert f"ConditionPathExists={guard.package}\n" in guard.unit.read_text()
+    guard.package.unlink()
+    with update_guard.alone(guard):
+        assert not guard.is_set()

@@ -22,13 +22,16 @@ NAME = "xo-update-back.service"
 _UNIT = """\
 [Unit]
 Description=Put the laptop's client back as it was: an update of it was cut off
+# Without it this would be tried for ever, and hold up every update that could mend the laptop.
+ConditionPathExists={package}
 
 [Service]
 Type=oneshot
 Environment=DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 ExecStart=/usr/bin/dpkg --install --force-confold {package}
 ExecStart=-/usr/bin/dpkg --configure --pending
-ExecStart=/bin/mv -f {back}/update.json {record}
+# It has been moved already where the power went before the next line.
+ExecStart=-/bin/mv -f {back}/update.json {record}
 ExecStart=/bin/rm -rf {wanted} {unit} {back}
 # Another program may be installing something just then.
 Restart=on-failure
@@ -100,4 +103,6 @@ def alone(guard: Guard) -> Iterator[bool]:
             return
         if guard.is_set():
             guard.go()
+            if not guard.package.exists():  # an update, then, is what mends
+                guard.remove()
         yield True
