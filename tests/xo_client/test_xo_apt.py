@@ -110,6 +110,15 @@ def test_without_the_package_there_is_no_way_back(root: Path, tmp_path: Path) ->
         apt.repack("large", tmp_path / "back/large.deb", root)
 
 
+def test_what_dpkg_had_noted_when_the_power_went_is_taken_in(root: Path) -> None:
+    dpkg = root / "var/lib/dpkg"
+    noted = dpkg / "updates/0001"
+    noted.write_text((dpkg / "status").read_text().replace("ok installed", "ok unpacked"))
+    apt.take_in(root)
+    assert not noted.exists(), "with it there apt says that dpkg was interrupted"
+    assert "ok unpacked" in (dpkg / "status").read_text()
+
+
 def test_versions_compare_as_dpkg_has_it() -> None:
     assert apt.is_newer("0.10.0", "0.9.0")
     assert apt.is_newer("0.1.0", "")

@@ -123,8 +123,17 @@ def offered(package: str) -> list[str]:
 
 def install(package: str, version: str) -> Ended:
     """Install this version of an installed package, and nothing else."""
+    take_in()
     words = ("install", "--yes", "--only-upgrade", "--no-remove", "--reinstall", "--no-install-recommends")
     return _apt("apt-get", *words, f"{package}={version}", seconds=_INSTALL_SECONDS)
+
+
+def take_in(root: Path = Path("/")) -> None:
+    """Let dpkg take in what it had noted when the power went: before that apt installs nothing, and asks for a person.
+
+    Nothing is configured by it: what else is half installed on this laptop is not ours. Where dpkg is busy, nothing.
+    """
+    run(["dpkg", f"--admindir={root}/var/lib/dpkg", "--set-selections"], _LOCAL_SECONDS)  # of nothing
 
 
 def clear() -> None:
