@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,3 +200,17 @@ def test_a_push_hears_one_line(
     answer = json.loads(said)
     assert (answer["format"], answer["outcome"], answer["was"]) == (1, outcome, "1")
     assert set(answer) == {"format", "outcome", "version", "was", "message"}
+
+
+@pytest.mark.parametrize(("runs", "well"), [(False, True), (True, False)])
+def test_a_laptop_whose_sshd_does_not_run_can_update(
+    one: Laptop, monkeypatch: pytest.MonkeyPatch, runs: bool, well: bool
+) -> None:
+    def run(command: list[str], _seconds: float) -> Ended:
+        if command[0] == "systemctl":
+            return WELL if runs or "ssh" not in command[-1] else Ended(3, "inactive", "")
+        return Ended(255, "", "Missing privilege separation directory: /run/sshd")
+
+    monkeypatch.setattr(apt, "run", run)
+    monkeypatch.setattr(os.path, "isdir", lambda _: True)
+    assert (update.main(["self-check"], one.guard, mine=False) == 0) is well

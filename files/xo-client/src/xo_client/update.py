@@ -31,6 +31,7 @@ _DPKG_TRIES = 5
 _ROOM = 16 << 20  # bytes that must be free before anything begins
 _UPDATER = "/usr/lib/xo-client/update"
 _CHECK = ("/usr/bin/xo-backup", "self-check", "--json")
+_SSHD = ("ssh.service", "sshd.service")  # Debian's name and Fedora's
 _UNITS = ("xo-update.timer", "xo-push.socket")
 
 
@@ -267,9 +268,10 @@ def _self_check() -> int:
     steps: list[Callable[[], apt.Ended]] = [apt.refresh]
     if os.path.isdir("/run/systemd/system"):
         steps.append(lambda: apt.run(["systemctl", "is-active", *_UNITS], 30))
-    if shutil.which("sshd", path="/usr/sbin"):
-        # A file of ours that sshd does not take would keep the technician out from the next start on.
-        steps.append(lambda: apt.run(["/usr/sbin/sshd", "-t"], 30))
+        # A file of ours that sshd does not take would keep the technician out from the next start on. One that does
+        # not run has no /run/sshd, and fails whatever its files say.
+        if any(apt.run(["systemctl", "is-active", unit], 30).well for unit in _SSHD):
+            steps.append(lambda: apt.run(["/usr/sbin/sshd", "-t"], 30))
     for step in steps:
         ended = step()
         if not ended.well:
