@@ -150,6 +150,17 @@ def test_where_the_old_one_does_not_work_any_more_the_new_one_is_tried_again(one
     assert one.run() == ("updated", "2")
 
 
+def test_a_server_that_comes_back_with_the_version_before_makes_the_new_one_no_bad_one(
+    one: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "_is_there", lambda: False)
+    monkeypatch.setattr(update, "_GONE", 0.0)
+    one.ill = {"2"}
+    assert one.run() == ("later", "1")
+    one.ill = set()
+    assert one.run() == ("updated", "2")
+
+
 def test_a_version_that_dpkg_cannot_configure_is_taken_back_and_remembered(one: Laptop) -> None:
     one.installed = BAD
     assert one.run() == ("failed", "1")

@@ -191,8 +191,10 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     fell = _fallen(before)
     if not fell:
         return Result("updated", "updated", words.UPDATES["updated"].format(version=version), version)
+    # A network that is gone now and back with the version before would make any version a bad one, for good.
+    there = _is_there()
     _go_back(guard, users, was)
-    if not update_plan.is_to_blame(list(fell), _checks(list(before))):
+    if not there or not update_plan.is_to_blame(list(fell), _checks(list(before))):
         raise Stop("later", "gone", wanted=version)
     raise Stop("failed", "bad", _bad(version, next(iter(fell.values())).message), version, version)
 
