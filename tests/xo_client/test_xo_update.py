@@ -143,9 +143,22 @@ def test_what_did_not_work_is_remembered_over_another_failure(one: Laptop) -> No
     assert "install xo-client 2" not in one.did
 
 
-def test_where_the_old_one_does_not_work_any_more_the_new_one_is_tried_again(one: Laptop) -> None:
+def test_on_a_laptop_that_is_ill_already_each_version_is_tried_once_and_not_at_the_first_look(one: Laptop) -> None:
     one.ill = {"1", "2"}
-    assert one.run() == ("later", "1")
+    assert one.run() == ("failed", "1")
+    assert one.did == ["refresh"]
+    assert one.run() == ("failed", "1")
+    assert one.did[1:] == ["install xo-client 2", "back"]
+    assert one.run() == ("failed", "1")
+    assert one.did == []
+    one.school[CLIENT] = "3"
+    one.run()
+    assert one.run() == ("updated", "3"), "it may be what the new version mends"
+
+
+def test_a_laptop_that_was_ill_for_an_hour_is_updated_in_the_next(one: Laptop) -> None:
+    one.ill = {"1", "2"}
+    one.run()
     one.ill = set()
     assert one.run() == ("updated", "2")
 
@@ -217,7 +230,12 @@ def test_a_push_hears_one_line(
 def test_a_laptop_whose_sshd_does_not_run_can_update(
     one: Laptop, monkeypatch: pytest.MonkeyPatch, runs: bool, well: bool
 ) -> None:
+    units = ("xo-update.timer", "xo-push.socket", "xo-update.service", "xo-push@0.service")
+    shown = "\n\n".join(f"Id={unit}\nLoadState=loaded\nWantedBy=x.target" for unit in units)
+
     def run(command: list[str], _seconds: float) -> Ended:
+        if command[:2] == ["systemctl", "show"]:
+            return Ended(0, shown, "")
         if command[0] == "systemctl":
             return WELL if runs or "ssh" not in command[-1] else Ended(3, "inactive", "")
         return Ended(255, "", "Missing privilege separation directory: /run/sshd")

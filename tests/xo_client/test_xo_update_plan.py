@@ -109,3 +109,26 @@ def test_a_check_that_never_works_lets_no_version_pass() -> None:
 def test_where_the_old_version_does_not_work_either_the_new_one_is_not_to_blame() -> None:
     assert update_plan.is_to_blame([NOBODY, "jim"], {NOBODY: WELL, "jim": ILL})
     assert not update_plan.is_to_blame([NOBODY, "jim"], {NOBODY: ILL, "jim": ILL, UPDATER: WELL})
+
+
+SOUND = (
+    "Id=xo-update.timer\nLoadState=loaded\nWantedBy=timers.target\n\n"
+    "Id=xo-push.socket\nLoadState=loaded\nWantedBy=sockets.target\n\n"
+    "Id=xo-update.service\nLoadState=loaded\nWantedBy=\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", ""),
+        ("Id=xo-update.service\nLoadState=loaded", "Id=xo-update.service\nLoadState=bad-setting", "xo-update.service"),
+        ("timers.target", "", "nothing starts xo-update.timer"),
+        ("\n\nId=xo-push.socket\nLoadState=loaded\nWantedBy=sockets.target", "", "does not know"),
+        (SOUND, "", "does not know"),
+    ],
+)
+def test_a_unit_that_would_not_start_again_is_named(old: str, new: str, said: str) -> None:
+    found = update_plan.unsound(SOUND.replace(old, new) if old else SOUND, 3)
+    assert said in found
+    assert bool(found) == bool(said)

@@ -33,6 +33,7 @@ _UPDATER = "/usr/lib/xo-client/update"
 _CHECK = ("/usr/bin/xo-backup", "self-check", "--json")
 _SSHD = ("ssh.service", "sshd.service")  # Debian's name and Fedora's
 _UNITS = ("xo-update.timer", "xo-push.socket")
+_SERVICES = ("xo-update.service", "xo-push@0.service")
 
 
 class Result(NamedTuple):
@@ -136,7 +137,8 @@ def _run(guard: Guard, was: str, *, asked: bool) -> Result:
         raise Stop("later", "bad", before.message)
     if not asked and not children.nobody_there(_QUIET, _PATIENCE):
         raise Stop("later", "touched")
-    return _take_client(guard, was, version, asked=asked)
+    last = before.wanted if before else ""
+    return _take_client(guard, was, version, last, asked=asked)
 
 
 def _room(guard: Guard) -> None:
@@ -169,10 +171,15 @@ def _take_school() -> None:
         _refresh()
 
 
-def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result:
-    """Install `version`, see whether it works, and go back to `was` where it does not."""
+def _take_client(guard: Guard, was: str, version: str, last: str, *, asked: bool) -> Result:
+    """Install `version`, and go back to `was` where it does not work; `last` is what was wanted the last time."""
     users = children.children()
     before = _checks([user.pw_name for user in users])
+    ill = update_plan.ill(before)
+    # It may be over in an hour, a fault of the laptop or of the server. If not, it may be the very thing that the new
+    # version mends, so each version is tried once.
+    if ill and last != version:
+        raise Stop("failed", "ill", words.UPDATES["ill"].format(why=ill), version)
     guard.back.mkdir(mode=0o700)
     apt.repack(CLIENT, guard.package)
     cut_off = Result("failed", "cut-off", words.UPDATES["cut-off"].format(version=version), version)
@@ -194,7 +201,7 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     # A network that is gone now and back with the version before would make any version a bad one, for good.
     there = _is_there()
     _go_back(guard, users, was)
-    if not there or not update_plan.is_to_blame(list(fell), _checks(list(before))):
+    if not there or not (ill or update_plan.is_to_blame(list(fell), _checks(list(before)))):
         raise Stop("later", "gone", wanted=version)
     raise Stop("failed", "bad", _bad(version, next(iter(fell.values())).message), version, version)
 
@@ -270,6 +277,7 @@ def _self_check() -> int:
     steps: list[Callable[[], apt.Ended]] = [apt.refresh]
     if os.path.isdir("/run/systemd/system"):
         steps.append(lambda: apt.run(["systemctl", "is-active", *_UNITS], 30))
+        steps.append(_units_are_sound)
         # A file of ours that sshd does not take would keep the technician out from the next start on. One that does
         # not run has no /run/sshd, and fails whatever its files say.
         if any(apt.run(["systemctl", "is-active", unit], 30).well for unit in _SSHD):
@@ -284,3 +292,10 @@ def _self_check() -> int:
         return 1
     print(words.UPDATES["current"])
     return 0
+
+
+def _units_are_sound() -> apt.Ended:
+    """Ask systemd whether it takes the files of our units, and starts them after the next start of the laptop too."""
+    ended = apt.run(["systemctl", "show", "--property=Id,LoadState,WantedBy", *_UNITS, *_SERVICES], 30)
+    unsound = update_plan.unsound(ended.out, len(_UNITS + _SERVICES))
+    return ended._replace(code=1, err=unsound) if unsound else ended

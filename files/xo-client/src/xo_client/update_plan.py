@@ -101,3 +101,25 @@ def fallen(before: dict[str, Check], after: dict[str, Check]) -> list[str]:
 def is_to_blame(fell: Sequence[str], again: dict[str, Check]) -> bool:
     """Say whether the new version is bad: some of those who `fell` work `again` now that the old one is back."""
     return any(again[who].well for who in fell if who in again)
+
+
+def ill(before: dict[str, Check]) -> str:
+    """Return what is wrong on this laptop already, by the two checks that must be well; "" where nothing is."""
+    return next((before[who].message for who in (UPDATER, NOBODY) if who in before and not before[who].well), "")
+
+
+def unsound(shown: str, units: int) -> str:
+    """Return which of our `units` systemd would not start, by what `systemctl show` has `shown`; "" where all are well.
+
+    A timer or a socket that runs now and that nothing wants would be gone after the next start of the laptop.
+    """
+    found = [dict(line.partition("=")[::2] for line in one.splitlines()) for one in shown.strip().split("\n\n")]
+    if len(found) != units:
+        return "systemd does not know our units"
+    for one in found:
+        name = one.get("Id", "")
+        if one.get("LoadState") != "loaded":
+            return f"systemd does not take {name}"
+        if name.endswith((".timer", ".socket")) and not one.get("WantedBy"):
+            return f"nothing starts {name}"
+    return ""

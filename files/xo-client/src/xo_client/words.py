@@ -67,6 +67,7 @@ UPDATES = {
     "older": "The school server has only older versions, so nothing was installed.",
     "disk": "The laptop's own disk is full, so nothing was installed. Remove something from the Journal.",
     "readonly": "The laptop's own disk cannot be written, so nothing was installed.",
+    "ill": "No update now, because something is wrong on this laptop already: {why}",
     "held": "A technician holds the package back on this laptop (apt-mark unhold xo-client).",
     "depends": "The new version needs a package that this laptop has not: install it by `apt-get install xo-client`.",
     "slow": "The update did not end in time.",
