@@ -29,7 +29,7 @@ class Laptop:
         self.school = {CLIENT: "2", SCHOOL: "1"}
         self.ill: set[str] = set()
         self.power, self.touched, self.rest = Power(True, 90), False, True
-        self.refreshed = self.installed = WELL
+        self.refreshed = self.fetched = self.installed = WELL
         self.did: list[str] = []
 
     def install(self, package: str, version: str) -> Ended:
@@ -83,6 +83,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
         (apt, "refresh", made.refresh),
         (apt, "offered", lambda package: [made.school[package]]),
         (apt, "installed", made.has.__getitem__),
+        (apt, "download", lambda *_: made.fetched),
         (apt, "install", made.install),
         (apt, "install_file", made.back),
         (apt, "is_newer", lambda one, other: one > other),
@@ -183,11 +184,42 @@ def test_a_version_that_dpkg_cannot_configure_is_taken_back_and_remembered(one: 
 
 
 def test_a_package_that_does_not_come_whole_changes_nothing_and_is_tried_again(one: Laptop) -> None:
-    one.installed = Ended(100, "", "E: Failed to fetch …  Hash Sum mismatch")
+    one.fetched = Ended(100, "", "E: Failed to fetch …  Hash Sum mismatch")
     assert one.run() == ("failed", "1")
-    assert "back" not in one.did
-    one.installed = WELL
+    assert one.did == ["refresh"]
+    one.fetched = WELL
     assert one.run() == ("updated", "2")
+
+
+def test_a_version_that_is_cut_off_twice_is_not_tried_a_third_time(
+    one: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(_package: str, _version: str) -> Ended:
+        # What the next start of the laptop finds, and makes the record.
+        one.guard.record.write_text((one.guard.back / "update.json").read_text())
+        one.guard.remove()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(apt, "install", cut_off)
+    for bad in ("", "2"):
+        with pytest.raises(KeyboardInterrupt):
+            one.run()
+        record = update_record.read(one.guard.record)
+        assert record is not None
+        assert record.bad == bad
+    monkeypatch.setattr(apt, "install", one.install)
+    one.run()
+    assert "install xo-client 2" not in one.did
+
+
+def test_what_somebody_installs_by_hand_meanwhile_is_left_alone(one: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_hand(_package: str, into: Path) -> None:
+        into.write_text("1")
+        one.has[CLIENT] = ("2", True)
+
+    monkeypatch.setattr(apt, "repack", by_hand)
+    assert one.run() == ("", "2")
+    assert one.did == ["refresh"]
 
 
 def test_newer_keys_come_first_and_must_be_good_for_the_next_list(one: Laptop) -> None:

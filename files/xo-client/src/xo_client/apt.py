@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     "APT_LISTCHANGES_FRONTEND": "none",
     "NEEDRESTART_SUSPEND": "1",
 }
+_INSTALL = ("install", "--yes", "--only-upgrade", "--no-remove", "--reinstall", "--no-install-recommends")
 _UPDATE_SECONDS = 300.0
 _INSTALL_SECONDS = 900.0
 _LOCAL_SECONDS = 120.0
@@ -121,11 +122,16 @@ def offered(package: str) -> list[str]:
     return [row[1] for row in rows if len(row) == 3 and row[0] == package]
 
 
+def download(package: str, version: str) -> Ended:
+    """Get what install() then installs, and look at its sum."""
+    take_in()
+    return _apt("apt-get", *_INSTALL, "--download-only", f"{package}={version}", seconds=_INSTALL_SECONDS)
+
+
 def install(package: str, version: str) -> Ended:
     """Install this version of an installed package, and nothing else."""
     take_in()
-    words = ("install", "--yes", "--only-upgrade", "--no-remove", "--reinstall", "--no-install-recommends")
-    return _apt("apt-get", *words, f"{package}={version}", seconds=_INSTALL_SECONDS)
+    return _apt("apt-get", *_INSTALL, f"{package}={version}", seconds=_INSTALL_SECONDS)
 
 
 def take_in(root: Path = Path("/")) -> None:

@@ -137,8 +137,7 @@ def _run(guard: Guard, was: str, *, asked: bool) -> Result:
         raise Stop("later", "bad", before.message)
     if not asked and not children.nobody_there(_QUIET, _PATIENCE):
         raise Stop("later", "touched")
-    last = before.wanted if before else ""
-    return _take_client(guard, was, version, last, asked=asked)
+    return _take_client(guard, was, version, asked=asked)
 
 
 def _room(guard: Guard) -> None:
@@ -171,18 +170,27 @@ def _take_school() -> None:
         _refresh()
 
 
-def _take_client(guard: Guard, was: str, version: str, last: str, *, asked: bool) -> Result:
-    """Install `version`, and go back to `was` where it does not work; `last` is what was wanted the last time."""
+def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result:
+    """Install `version`, see whether it works, and go back to `was` where it does not."""
+    last = update_record.read(guard.record)
     users = children.children()
     before = _checks([user.pw_name for user in users])
     ill = update_plan.ill(before)
     # It may be over in an hour, a fault of the laptop or of the server. If not, it may be the very thing that the new
     # version mends, so each version is tried once.
-    if ill and last != version:
+    if ill and not (last and last.wanted == version):
         raise Stop("failed", "ill", words.UPDATES["ill"].format(why=ill), version)
+    # Before the way back is set and the children's backups wait: the network may be slow.
+    ended = apt.download(CLIENT, version)
+    if not ended.well:
+        raise Stop(*_failed(ended), version)
     guard.back.mkdir(mode=0o700)
     apt.repack(CLIENT, guard.package)
+    if apt.installed(CLIENT)[0] != was:  # somebody ran apt by hand while this waited
+        raise Stop("later", "locked")
     cut_off = Result("failed", "cut-off", words.UPDATES["cut-off"].format(version=version), version)
+    if last and last.message == cut_off.message:  # twice: it may be what stops the laptop
+        cut_off = cut_off._replace(bad=version)
     with children.at_rest(users, _AT_REST if asked else 0.0) as rest:
         if not rest:
             raise Stop("later", "running")
@@ -215,7 +223,7 @@ def _fallen(before: dict[str, Check]) -> dict[str, Check]:
     end = time.monotonic() + _GONE
     last = False
     while True:
-        after = _checks(list(before))
+        after = _checks([who for who, check in before.items() if check.well])
         fell = update_plan.fallen(before, after)
         if not fell or last:
             return {who: after[who] for who in fell}
