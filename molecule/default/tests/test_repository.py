@@ -47,7 +47,8 @@ def test_the_page_shows_the_line_that_installs_a_laptop_and_the_key(host: Host, 
     assert "wget -qO- http://schoolserver/client/install | sudo sh" in text
     record = json.loads(get("/client/publication.json").body)
     assert record["version"] in text
-    shown = host.check_output(f"gpg --show-keys --with-colons {CURRENT}/school.asc")
+    one = "d=$(mktemp -d); gpg --homedir $d --show-keys --with-colons %s; rm -r $d"
+    shown = host.check_output(one % f"{CURRENT}/school.asc")
     (fingerprint,) = [line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr")]  # codespell:ignore
     assert fingerprint in text.replace(" ", "")
     script = get("/client/install")
