@@ -727,6 +727,12 @@ def test_a_server_that_becomes_full_meanwhile_ends_the_session_and_keeps_the_las
     assert len(here.stamps) == 1
 
 
+def test_where_nothing_can_be_written_any_more_she_still_hears_that_she_filled_the_disk(here: School) -> None:
+    (here.tree / ".state" / "usage").mkdir(parents=True)  # it cannot be written, as on a disk that is quite full
+    ended = here.push(ssh=here.ssh(program=["/usr/bin/sleep", "99"], stop_percent=-1))
+    assert ended.stderr.startswith("xs: more than the school server has room for")
+
+
 def test_the_kernel_takes_a_session_before_a_service_when_memory_runs_out(here: School) -> None:
     script = "cat /proc/self/oom_score_adj; ulimit -v"
     ssh = here.ssh(program=["/usr/bin/sh", "-c", f"{script} >&2; exit 0"])

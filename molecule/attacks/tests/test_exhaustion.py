@@ -316,7 +316,7 @@ def test_a_disk_that_she_fills_stops_her_before_it_is_full_and_jim_after_she_del
         stamps = server.stamps(jim.serial)
         history = server.history(jim.serial, stamps)
         server.mark()
-        # As fast as a cable brings it: the room is looked at once a second.
+        # As fast as a cable brings it: the room is looked at four times a second.
         said = eve.mangled(source, "documents", "-rlt", swaps={}, pause=0.002).stderr
         assert "more than the school server has room for came from this laptop" in said
         server.told("more than the school server has room for", of="xs-gate")

@@ -137,7 +137,10 @@ def _push(tree: str, request: Push, destination: str, state: int, limits: dict[s
         code, usage = REFUSED, allowance.count(places, allowed)
     else:
         code, usage, too_much = allowance.watch(jailed, places, allowed, USERS)
-    allowance.write_usage(usage, state)
+    try:
+        allowance.write_usage(usage, state)
+    except OSError as error:  # who has filled the disk hears of that, and the count before stands until there is room
+        syslog.syslog(syslog.LOG_WARNING, f"{tree}: what it has was not written down: {error}")
     if too_much:
         raise Refusal(f"{too_much} came from this laptop: delete what is not needed, or ask your teacher")
     if full:
