@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import time
@@ -19,7 +20,7 @@ from lab import places
 from lab.trouble import Trouble, call, installed, last_words, succeeds
 
 PLAIN = ("--systemd=always", "--privileged")
-PROBE = "xs-probe"
+PROBE = f"xs-probe-{os.getpid()}"  # two scenarios may look at the same time
 BOOT_SECONDS = 60
 # A unit that takes six times its MemoryMax must be killed: where it is not, the limits in our units do nothing.
 HOG = ("systemd-run", "--wait", "--quiet", "-p", "MemoryMax=32M", "-p", "MemorySwapMax=0",
