@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from schoolserver import pages
+from schoolserver import durable, pages
 from schoolserver.errors import Refusal
 
 ADDRESS = "http://schoolserver/client"
@@ -78,11 +78,7 @@ def fill(stick: Path, files: Mapping[str, bytes]) -> None:
     for path in stick.iterdir():
         if path.name not in files:
             path.unlink()
-    descriptor = os.open(stick, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync_directory(stick)
 
 
 def _page(version: str, school: str, fingerprints: Sequence[str], published: str, *, rpm: bool) -> bytes:
