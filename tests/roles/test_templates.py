@@ -74,7 +74,7 @@ def test_a_changed_setting_reaches_its_part() -> None:
 def test_the_library_lies_in_an_image_where_no_disk_is_named() -> None:
     text = render(MOUNT, **IMAGE)
     assert "\nWhat=/var/lib/xs-library.img\n" in text
-    assert "\nOptions=loop,compress=zstd,noacl,noatime,nosuid,nodev,noexec\n" in text
+    assert "\nOptions=loop,nodiscard,compress=zstd,noacl,noatime,nosuid,nodev,noexec\n" in text
 
 
 def test_a_disk_is_mounted_by_its_uuid_because_its_name_may_be_anothers_tomorrow() -> None:

@@ -249,7 +249,9 @@ def test_a_laptop_that_asks_in_the_moment_of_the_switch_is_right_when_it_asks_ag
 
     with served(where.at / "current", switch) as address:
         other = Laptop(tmp_path / "other", address, where.at / "current/school.asc")
-        assert "unexpected size" in other.update()
+        # Of another size in nearly all cases; compressed, two lists can have the same.
+        refused = other.update()
+        assert "unexpected size" in refused or "Hash Sum mismatch" in refused
         assert other.update() == ""
         assert other.offered() == "1.1"
 
