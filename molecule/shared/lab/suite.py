@@ -14,8 +14,10 @@ from lab.report import Report
 from lab.trouble import Trouble, call
 
 SLOW = ("soak", "bench")  # marks of tests, and `make` targets
-# Scenarios that wait for Ansible, one task after the other, and ask no clock: they run beside each other.
-BESIDE = ("readme", "updates")
+# What fills its host, or waits for a desktop's windows, gets the machine alone. The others wait for Ansible most of the
+# time, one task after the other, and need half of the machine.
+ALONE = ("attacks", "laptop")
+AT_ONCE = 2
 
 
 def lint(report: Report) -> None:
@@ -85,14 +87,19 @@ def everything(report: Report, run_journey: list[str], away: list[str]) -> None:
     """
     lint(report)
     unit(report)
-    alone_ones = [one for one in scenarios() if one not in {journey.SCENARIO, *BESIDE}]
-    for scenario in alone_ones:
-        with alone.run(scenario):
-            molecule(report, scenario)
-    with ThreadPoolExecutor(max_workers=len(BESIDE)) as pool, alone.run(*BESIDE):
-        list(pool.map(functools.partial(molecule, report), BESIDE))
-    report.run("make lab", *run_journey)
-    report.run("make lab-down", *away)
+
+    def one(scenario: str) -> None:
+        if scenario == journey.SCENARIO:
+            report.run("make lab", *run_journey)
+            report.run("make lab-down", *away)
+        else:
+            with alone.run(scenario):
+                molecule(report, scenario)
+
+    for scenario in ALONE:
+        one(scenario)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        list(pool.map(one, [scenario for scenario in scenarios() if scenario not in ALONE]))
     for mark in SLOW:
         report.skip(mark, f"slow by nature: make {mark}")
 
