@@ -50,6 +50,7 @@ molecule: $(READY) ## One scenario on fresh hosts (SCENARIO=default; KEEP=1 lets
 
 soak: $(READY) ## What must hold for hours
 	@$(LAB) soak
+	@XS_POWER_CUTS=30 $(LAB) molecule updates
 
 bench: $(READY) ## What it costs: time, disk, memory
 	@$(LAB) bench

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xo_client import apt, children, laptop, publication, update, update_record
+from xo_client import apt, children, laptop, publication, update, update_checks, update_record, words
 from xo_client.apt import Ended
 from xo_client.conditions import Power
 from xo_client.publication import Published
@@ -52,12 +52,12 @@ class Laptop:
         self.did.append("refresh")
         return self.refreshed
 
-    def run(self, *arguments: str, mine: bool = True) -> tuple[str, str]:
+    def run(self, *arguments: str, refused: OSError | None = None) -> tuple[str, str]:
         """Run the updater; return the outcome and the version that is there."""
         self.did.clear()
-        update.main(list(arguments), self.guard, mine=mine)
+        update.main(list(arguments), self.guard, refused)
         assert not self.guard.is_set()
-        assert not (mine and self.guard.back.exists())
+        assert refused or not self.guard.back.exists()
         record = update_record.read(self.guard.record)
         return (record.outcome if record else ""), self.has[CLIENT][0]
 
@@ -94,7 +94,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
         (children, "children", list),
         (children, "nobody_there", lambda *_: not made.touched),
         (children, "at_rest", Rest),
-        (update, "_check", made.check),
+        (update_checks, "check", made.check),
         (update, "_is_there", lambda: True),
         (update, "_AGAIN", 0.0),
     ):
@@ -234,27 +234,49 @@ def test_older_versions_are_left_alone(one: Laptop) -> None:
     assert one.did == ["refresh"]
 
 
-def test_a_disk_that_is_full_changes_nothing(one: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(28, "No space left on device", "/var/x"), words.UPDATES["disk"]),
+        (OSError(30, "Read-only file system"), words.UPDATES["readonly"]),
+        (OSError("dpkg-query: no path found"), "The update did not work: dpkg-query: no path found"),
+    ],
+)
+def test_what_the_laptop_itself_refuses_changes_nothing_and_is_said(
+    one: Laptop, monkeypatch: pytest.MonkeyPatch, error: OSError, why: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(apt, "repack", full)
+    monkeypatch.setattr(apt, "repack", refuse)
     assert one.run() == ("failed", "1")
     assert one.did == ["refresh"]
+    record = update_record.read(one.guard.record)
+    assert record
+    assert record.message == why
 
 
 @pytest.mark.parametrize(
-    ("mine", "percent", "outcome"), [(False, 90, "later"), (True, 10, "later"), (True, 90, "updated")]
+    ("refused", "percent", "said"),
+    [
+        (BlockingIOError(), 90, ("later", "Another update")),
+        (OSError(30, "Read-only file system"), 90, ("failed", "cannot be written")),
+        (OSError(28, "No space left on device"), 90, ("failed", "disk is full")),
+        (OSError(5, "Input/output error"), 90, ("failed", "Input/output error")),
+        (None, 10, ("later", "battery")),
+        (None, 90, ("updated", "version 2")),
+    ],
 )
 def test_a_push_hears_one_line(
-    one: Laptop, capsys: pytest.CaptureFixture[str], mine: bool, percent: int, outcome: str
+    one: Laptop, capsys: pytest.CaptureFixture[str], refused: OSError | None, percent: int, said: tuple[str, str]
 ) -> None:
     one.power, one.touched = Power(False, percent), True
-    one.run("pushed", mine=mine)
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
-    answer = json.loads(said)
-    assert (answer["format"], answer["outcome"], answer["was"]) == (1, outcome, "1")
+    one.run("pushed", refused=refused)
+    heard = capsys.readouterr().out
+    assert heard.count("\n") == 1
+    answer = json.loads(heard)
+    assert (answer["format"], answer["outcome"], answer["was"]) == (1, said[0], "1")
+    assert said[1] in answer["message"]
     assert set(answer) == {"format", "outcome", "version", "was", "message"}
 
 
@@ -274,4 +296,4 @@ def test_a_laptop_whose_sshd_does_not_run_can_update(
 
     monkeypatch.setattr(apt, "run", run)
     monkeypatch.setattr(os.path, "isdir", lambda _: True)
-    assert (update.main(["self-check"], one.guard, mine=False) == 0) is well
+    assert (update_checks.of_the_updater() == 0) is well

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,9 +63,29 @@ def test_what_was_cut_off_before_anything_changed_is_only_cleared(guard: Guard) 
 
 def test_one_update_at_a_time(guard: Guard) -> None:
     with update_guard.alone(guard) as first, update_guard.alone(guard) as second:
-        assert (first, second) == (True, False)
+        assert first is None
+        assert isinstance(second, BlockingIOError)
     with update_guard.alone(guard) as third:
-        assert third
+        assert third is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it mounts")
+def test_a_disk_that_cannot_be_written_is_no_other_update(guard: Guard, request: pytest.FixtureRequest) -> None:
+    with update_guard.alone(guard):
+        pass
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", guard.state], check=True)
+    request.addfinalizer(lambda: subprocess.run(["umount", guard.state], check=True))
+    (guard.state / "update.lock").touch()
+    state = str(guard.state)
+    subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+    with update_guard.alone(guard) as there:
+        assert there is None, "one that is there can be locked"
+    subprocess.run(["mount", "-o", "remount,rw", state], check=True)
+    (guard.state / "update.lock").unlink()
+    subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+    with update_guard.alone(guard) as none:
+        assert none
+        assert none.errno == errno.EROFS
 
 
 def test_what_was_cut_off_is_mended_before_the_next_update(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:

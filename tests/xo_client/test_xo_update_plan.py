@@ -80,18 +80,18 @@ def test_no_list_brings_an_older_version(offered: list[str], installed: str, who
     ],
 )  # fmt: skip
 def test_what_apt_says_is_one_sentence(said: str, reason: str) -> None:
-    assert update_plan.apt_trouble(said) == (reason, words.UPDATES[reason])
+    assert update_plan.cause(said) == (reason, words.UPDATES[reason])
 
 
 def test_what_nobody_foresaw_is_shown_in_apts_own_words() -> None:
     said = "Reading package lists...\nE: The moon is \x1b[31m full\n"
-    assert update_plan.apt_trouble(said) == ("apt", "The update did not work: E: The moon is [31m full")
-    assert update_plan.apt_trouble("") == ("apt", "The update did not work:")
+    assert update_plan.cause(said) == ("apt", "The update did not work: E: The moon is [31m full")
+    assert update_plan.cause("") == ("apt", "The update did not work:")
 
 
 @given(st.text())
 def test_whatever_apt_says_is_one_line(said: str) -> None:
-    message = update_plan.apt_trouble(said)[1]
+    message = update_plan.cause(said)[1]
     assert message.isprintable()
     assert len(message) < 300
 

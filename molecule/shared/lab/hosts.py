@@ -179,8 +179,24 @@ def wait_for_ssh(address: str, seconds: float = 30) -> None:
 
 def down(lab: str) -> None:
     """Take the lab `lab` away: hosts, network, loop devices, mounts, ssh connections, keys; it may not be there."""
-    for path in places.sockets(lab).glob("*"):
-        succeeds("ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab")
+    _close_connections(lab)
     shutil.rmtree(places.sockets(lab), ignore_errors=True)
     leftovers.remove(lab)
     shutil.rmtree(places.lab(lab), ignore_errors=True)
+
+
+def cut_power(lab: str, host: str) -> None:
+    """Stop `host` of `lab` in the middle of whatever it does, and boot it again; return when it can be reached."""
+    name = container(lab, host)
+    call("podman", "kill", "--signal=KILL", name)
+    call("podman", "wait", name)
+    _close_connections(lab)  # nobody told the other end
+    call("podman", "start", name)
+    _prepare(name, host, (places.lab(lab) / "key.pub").read_text(encoding="utf-8"))
+    networks = json.loads(call("podman", "inspect", name, "--format", "{{json .NetworkSettings.Networks}}"))
+    wait_for_ssh(networks[f"xs-{lab}"]["IPAddress"])
+
+
+def _close_connections(lab: str) -> None:
+    for path in places.sockets(lab).glob("*"):
+        succeeds("ssh", "-o", f"ControlPath={path}", "-O", "exit", "lab")

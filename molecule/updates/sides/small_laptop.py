@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from typing import Any
 
 from testinfra.host import Host
@@ -15,6 +16,8 @@ from on_laptop import put
 LAB = "updates"
 JOURNAL = "/home/olpc/.sugar/default/datastore"
 DOCUMENTS = 10
+WAY_BACK = "/etc/systemd/system/multi-user.target.wants/xo-update-back.service"
+KEPT = "/root/kept"
 RECORD = "/var/lib/xo-client/update.json"
 
 
@@ -71,7 +74,7 @@ class Laptop:
         """Return how many documents are in the Journal."""
         return int(self.runs(f"ls -d {JOURNAL}/??/* | wc -l"))
 
-    # Where a laptop may be: shut, its disk full.
+    # What may be with a laptop: shut, its disk full or broken.
 
     def sleeps(self) -> None:
         """Shut the lid: the network is gone."""
@@ -80,6 +83,49 @@ class Laptop:
     def wakes(self) -> None:
         """Open the lid."""
         self._link("up")
+
+    def fills_its_disk(self) -> None:
+        """Leave not a byte of room, not even root's; from now on /var/lib is a small disk of its own."""
+        disk = "/root/disk"
+        self.runs(f"truncate --size=1G {disk} && mkfs.ext4 -q -m 0 {disk} && mount -o loop {disk} /mnt")
+        self.runs(f"cp -a /var/lib/. /mnt/ && umount /mnt && mount -o loop {disk} /var/lib")
+        self.host.run("dd if=/dev/zero of=/var/lib/film bs=1M")
+        assert self.runs("df --output=avail /var/lib | tail -n 1").strip() == "0"
+
+    def has_a_disk_that_cannot_be_written(self) -> None:
+        """Remove the film, and have the kernel find something wrong with the file system."""
+        self.runs("rm /var/lib/film && sync && mount -o remount,ro /var/lib")
+
+    def has_its_own_disk_again(self) -> None:
+        """Take the small disk away."""
+        self.runs("umount --lazy /var/lib && rm /root/disk")
+
+    def loses_power_in_an_update(self, seconds: float) -> None:
+        """Lose power `seconds` after an update has begun to change something, and start again."""
+        self.runs("systemctl start --no-block xo-update.service")
+        self.runs(f"timeout 120 sh -c 'until test -L {WAY_BACK}; do sleep 0.05; done'")
+        time.sleep(seconds)
+        hosts.cut_power(LAB, self.name)
+
+    def is_whole(self) -> None:
+        """Have one version, all of it, that works, and nothing that waits for the next start."""
+        self.runs(f"! test -e {WAY_BACK} && ! test -e /var/lib/xo-client/back")
+        assert self.version()
+        assert not self.runs("dpkg --audit")
+        assert not self.runs("dpkg --verify xo-client xo-school")
+        self.as_child("xo-backup self-check")
+        self.runs("/usr/lib/xo-client/update self-check")
+
+    def keeps_its_version(self) -> None:
+        """Make a package of the version that is installed, for `gets_it_again`."""
+        repack = (
+            f"from pathlib import Path; from xo_client import apt; apt.repack('xo-client', Path('{KEPT}/kept.deb'))"
+        )
+        self.runs(f'mkdir -p {KEPT} && python3 -c "{repack}"')
+
+    def gets_it_again(self) -> None:
+        """Have the version that it kept, and no memory of another."""
+        self.runs(f"dpkg --install {KEPT}/kept.deb && rm -f {RECORD}")
 
     def _link(self, state: str) -> None:
         inside = ["podman", "exec", hosts.container(LAB, self.name)]

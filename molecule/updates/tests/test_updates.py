@@ -7,6 +7,8 @@ The steps build on each other, in this order.
 from __future__ import annotations
 
 import json
+import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from testinfra.host import Host
 import clone
 from small_laptop import DOCUMENTS, Laptop
 
+IMAGE = "/var/lib/xs-library.img"
 CURRENT = "/library/repository/current"
 ONE_LINE = "wget -qO- http://schoolserver/client/install | sh"
 SUMS = "cd /library/users && find . -path '*/datastore/*/data' | sort | xargs sha256sum"
@@ -28,6 +31,9 @@ OLD_CLIENT = "XOL00000099"
 BROKEN = ("xo-client/src/xo_client/server.py", '_VERSION = "1"', '_VERSION = "none"')
 # The versions that are published here by hand; above whatever this checkout is.
 BAD, GOOD, LATER = "99.0", "99.1", "99.2"
+
+# `make soak` cuts more.
+POWER_CUTS = int(os.environ.get("XS_POWER_CUTS", "2"))
 
 
 def published(server: Host) -> dict[str, Any]:
@@ -71,11 +77,15 @@ def test_02_laptops_get_it_by_the_page_the_stick_and_ansible(
 def test_03_the_school_is_upgraded_with_all_that_is_in_it(server: Host, first: str, pc12: Laptop) -> None:
     before = server.check_output(SUMS)
     accounts = server.check_output("cat /library/users/*/account.json")
+    # The first release let the library give room back to the disk below it.
+    server.check_output("fstrim /library")
     clone.pull()
     clone.play("site")
     assert server.check_output(SUMS) == before
     assert server.check_output("cat /library/users/*/account.json") == accounts
     assert published(server)["version"] != first
+    size, blocks = server.check_output(f"stat --format='%s %b' {IMAGE}").split()
+    assert int(blocks) * 512 >= int(size)
     # A laptop that nobody has updated yet goes on as it was.
     pc12.runs("runuser -l olpc -c 'rm .sugar/default/ds-backup-done'")
     pc12.backs_up()
@@ -96,14 +106,17 @@ def test_05_a_push_updates_those_that_are_here_and_says_what_became_of_each(
 ) -> None:
     before = full.version()
     asleep.sleeps()
-    full.runs("mkdir -p /var/lib/xo-client && mount -t tmpfs -o size=16k tmpfs /var/lib/xo-client")
+    full.fills_its_disk()
     table = clone.push(ends=2)
-    full.runs("umount /var/lib/xo-client")
+    full.has_a_disk_that_cannot_be_written()
+    broken = clone.push("--limit", f"{full.serial},schoolservers", ends=2)
+    full.has_its_own_disk_again()
     assert "updated" in table[pc12.serial]
     assert "current" in table[pc13.serial]
     assert "not here" in table[asleep.serial]
     assert "failed" in table[full.serial]
     assert "disk is full" in table[full.serial]
+    assert "cannot be written" in broken[full.serial]
     assert "old client" in table[OLD_CLIENT]
     assert (pc12.version(), full.version()) == (published(server)["version"], before)
 
@@ -165,13 +178,26 @@ def test_08_what_is_not_the_schools_or_not_whole_changes_nothing(
         server.check_output(f"ln -sfn {good} {CURRENT} && rm -rf {tried}")
 
 
-def test_09_the_same_version_as_it_was_published_is_taken(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+def test_09_a_power_cut_in_an_update_leaves_one_version_or_the_other(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+    for laptop in (pc12, pc13):
+        before = laptop.version()
+        laptop.keeps_its_version()
+        for _ in range(POWER_CUTS):
+            moment = random.uniform(0, 8)
+            print(f"{laptop.name}: {moment:.2f} s")
+            laptop.loses_power_in_an_update(moment)
+            laptop.is_whole()
+            assert laptop.version() in {before, published(server)["version"]}
+            laptop.gets_it_again()
+
+
+def test_10_the_same_version_as_it_was_published_is_taken(server: Host, pc12: Laptop, pc13: Laptop) -> None:
     for laptop in (pc12, pc13):
         assert laptop.pulls()["outcome"] == "updated"
         assert laptop.version().startswith(GOOD)
 
 
-def test_10_an_older_version_is_left_alone(server: Host, pc12: Laptop) -> None:
+def test_11_an_older_version_is_left_alone(server: Host, pc12: Laptop) -> None:
     server.check_output("xs repository withdraw")
     assert published(server)["version"] != pc12.version()
     before = pc12.version()
@@ -179,7 +205,7 @@ def test_10_an_older_version_is_left_alone(server: Host, pc12: Laptop) -> None:
     assert (pulled["outcome"], pc12.version()) == ("current", before)
 
 
-def test_11_a_new_key_reaches_the_laptops_by_itself(server: Host, pc12: Laptop, pc13: Laptop, tmp_path: Path) -> None:
+def test_12_a_new_key_reaches_the_laptops_by_itself(server: Host, pc12: Laptop, pc13: Laptop, tmp_path: Path) -> None:
     server.check_output("xs repository rotate-key")
     for laptop in (pc12, pc13):
         assert laptop.pulls()["outcome"] in {"updated", "current"}
@@ -190,7 +216,7 @@ def test_11_a_new_key_reaches_the_laptops_by_itself(server: Host, pc12: Laptop, 
         assert laptop.version().startswith(LATER)
 
 
-def test_12_a_push_is_the_schools_and_nothing_but_a_push(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+def test_13_a_push_is_the_schools_and_nothing_but_a_push(server: Host, pc12: Laptop, pc13: Laptop) -> None:
     options = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
     address = pc12.host.check_output("hostname -I").split()[0]
     pc13.runs("ssh-keygen -q -t ed25519 -N '' -f /root/classmate")
@@ -206,7 +232,7 @@ def test_12_a_push_is_the_schools_and_nothing_but_a_push(server: Host, pc12: Lap
     assert not pc12.host.file("/tmp/x").exists
 
 
-def test_13_without_the_package_the_documents_stay(server: Host, pc12: Laptop, pc13: Laptop) -> None:
+def test_14_without_the_package_the_documents_stay(server: Host, pc12: Laptop, pc13: Laptop) -> None:
     pc12.runs("apt-get purge --yes xo-client xo-school")
     clone.play("install_laptops", "--extra-vars={'xo_client_enabled': false}")
     for laptop in (pc12, pc13):

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from schoolserver import repository
+from schoolserver import repository, repository_key
 from schoolserver.cli_laptop import print_table, who_am_i
 from schoolserver.repository import Change, Repository
 
@@ -58,7 +57,7 @@ def show_list(arguments: argparse.Namespace) -> None:
         rows.append((one.stamp, one.version, kinds, str(len(one.keys)), "current" if one.stamp == current else ""))
     print_table(rows)
     for fingerprint in standing.fingerprints if standing else ():
-        print(f"signed by {' '.join(re.findall('....', fingerprint))}")
+        print(f"signed by {repository_key.readable(fingerprint)}")
     if stale:
         print("the keys, or our own parts, have changed since: publish the same files again, or run site.yml")
 

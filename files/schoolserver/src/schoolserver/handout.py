@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
-from schoolserver import durable, pages
+from schoolserver import durable, pages, repository_key
 from schoolserver.errors import Refusal
 
 ADDRESS = "http://schoolserver/client"
@@ -29,7 +29,7 @@ def write(at: Path, version: str, school: str, fingerprints: Sequence[str], publ
     `version` is xo-client's, `school` xo-school's, `published` UTC; `rpm` says whether there is one for Fedora.
     """
     (at / INSTALL).write_bytes(script())
-    shown = [" ".join(re.findall("....", one)) for one in fingerprints]
+    shown = [repository_key.readable(one) for one in fingerprints]
     (at / PAGE).write_bytes(_page(version, school, shown, f"{published:%Y-%m-%d %H:%M}", rpm=rpm))
 
 

@@ -121,6 +121,11 @@ def fingerprints(listed: str) -> list[str]:
     return sorted(found)
 
 
+def readable(fingerprint: str) -> str:
+    """Return `fingerprint` in groups of four, as people compare it."""
+    return " ".join(fingerprint[at : at + 4] for at in range(0, len(fingerprint), 4))
+
+
 @contextmanager
 def _at_work(workshop: Path, of: tuple[str, ...]) -> Iterator[Ring]:
     _leave(workshop)  # what was cut off

@@ -14,7 +14,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
@@ -76,7 +75,8 @@ class Ended(NamedTuple):
 
 def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] = _ENVIRONMENT) -> Ended:
     """Run `command` for at most `seconds`, then end it and all that it started; raise OSError where it is not there."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    # In memory: a full disk is what they may have to tell of. Files and no pipes: what they start may never close one.
+    with os.fdopen(os.memfd_create("out"), "w+b") as out, os.fdopen(os.memfd_create("err"), "w+b") as err:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=dict(environment), cwd="/",
             start_new_session=True,
@@ -156,7 +156,7 @@ def installed(package: str) -> tuple[str, bool]:
     """Return the version that dpkg knows of `package`, "" for none, and whether it is whole: configured."""
     try:
         ended = run(["dpkg-query", "--show", "--showformat=${Version} ${db:Status-Abbrev}", package], _LOCAL_SECONDS)
-    except OSError:  # Fedora
+    except FileNotFoundError:  # Fedora
         return "", False
     version, _, status = ended.out.partition(" ")
     known = ended.well and status[1:2] not in ("n", "c", "")

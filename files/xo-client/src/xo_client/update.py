@@ -6,17 +6,15 @@ work. `xo-update.service` starts it by itself, `xo-push@.service` because a tech
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import shutil
 import sys
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
-from xo_client import apt, children, laptop, publication, server, update_plan, update_record, words
+from xo_client import apt, children, laptop, publication, server, update_checks, update_plan, update_record, words
 from xo_client.errors import Trouble
 from xo_client.registration import HOST
 from xo_client.update_guard import Guard
@@ -25,15 +23,9 @@ from xo_client.update_record import Record
 
 _QUIET, _PATIENCE = 300.0, 1200.0  # seconds in which nobody touches the laptop, and for which that is waited for
 _AT_REST = 60.0  # seconds for a backup to end, where a technician waits
-_CHECK_SECONDS = 300.0  # of one child's self-check
 _AGAIN, _GONE, _LOOK = 20.0, 300.0, 15.0  # seconds: between two checks, for a server to come back, between two looks
 _DPKG_TRIES = 5
 _ROOM = 16 << 20  # bytes that must be free before anything begins
-_UPDATER = "/usr/lib/xo-client/update"
-_CHECK = ("/usr/bin/xo-backup", "self-check", "--json")
-_SSHD = ("ssh.service", "sshd.service")  # Debian's name and Fedora's
-_UNITS = ("xo-update.timer", "xo-push.socket")
-_SERVICES = ("xo-update.service", "xo-push@0.service")
 
 
 class Result(NamedTuple):
@@ -54,39 +46,44 @@ class Stop(Exception):
         self.result = Result(outcome, reason, message or words.UPDATES[reason], wanted, bad)
 
 
-def main(arguments: list[str], guard: Guard, *, mine: bool) -> int:
-    """Do what `arguments` say (nothing, `pushed` or `self-check`) and return the exit code.
-
-    `mine`: no other update runs, and none can while this one does.
-    """
-    if arguments == ["self-check"]:
-        return _self_check()
+def main(arguments: list[str], guard: Guard, refused: OSError | None) -> int:
+    """Do what `arguments` say (nothing or `pushed`) and return the exit code; `refused` is what `alone()` yields."""
     asked = arguments == ["pushed"]
     was = apt.installed(CLIENT)[0]
     try:
-        if not mine:
+        if isinstance(refused, BlockingIOError):
             raise Stop("later", "another")
+        if refused:
+            raise refused
         if guard.is_set():
             raise Stop("failed", "stuck")
         result = _run(guard, was, asked=asked)
     except Stop as stop:
         result = stop.result
     except OSError as error:
-        # Whatever this laptop's own disk refuses: before the guard is set nothing has changed, and it holds after that.
-        reason = "stuck" if guard.is_set() else "disk"
-        result = Result("failed", reason, f"{words.UPDATES[reason]} ({words.shown(str(error))[:200]})")
+        # Before the guard is set nothing has changed, and it holds after that.
+        reason, message = update_plan.cause(str(error))
+        stuck = Result("failed", "stuck", words.UPDATES["stuck"])
+        result = stuck if guard.is_set() else Result("failed", reason, message)
+        print(error, file=sys.stderr)  # the log
     record = _record(result, was, guard)
-    if mine and (result.outcome != "later" or result.reason == "gone"):
-        with suppress(OSError):
-            update_record.write(record, guard.record)
-    if mine and result.reason != "stuck" and guard.is_set():
-        guard.remove()
-    if mine:
-        apt.clear()
-        if not guard.is_set():
-            guard.clear()  # a way back that was not needed is room for documents
+    if not refused:
+        _leave(guard, record, result)
     _tell(record, asked=asked)
     return 1 if result.outcome == "failed" and not asked else 0
+
+
+def _leave(guard: Guard, record: Record, result: Result) -> None:
+    """Write down how it went, and leave of the way back what is still needed."""
+    with suppress(OSError):
+        if result.outcome != "later" or result.reason == "gone":
+            update_record.write(record, guard.record)
+    with suppress(OSError):
+        if result.reason != "stuck" and guard.is_set():
+            guard.remove()
+    apt.clear()
+    if not guard.is_set():
+        guard.clear()  # a way back that was not needed is room for documents
 
 
 def _record(result: Result, was: str, guard: Guard) -> Record:
@@ -155,7 +152,7 @@ def _refresh() -> None:
 
 def _failed(ended: apt.Ended) -> tuple[str, str, str]:
     print(ended.err.strip(), file=sys.stderr)  # the log has all of it
-    reason, message = update_plan.apt_trouble(ended.err)
+    reason, message = update_plan.cause(ended.err)
     return ("later" if reason in ("away", "locked") else "failed", reason, message)
 
 
@@ -174,7 +171,7 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     """Install `version`, see whether it works, and go back to `was` where it does not."""
     last = update_record.read(guard.record)
     users = children.children()
-    before = _checks([user.pw_name for user in users])
+    before = update_checks.all_of([user.pw_name for user in users])
     ill = update_plan.ill(before)
     # It may be over in an hour, a fault of the laptop or of the server. If not, it may be the very thing that the new
     # version mends, so each version is tried once.
@@ -209,7 +206,7 @@ def _take_client(guard: Guard, was: str, version: str, *, asked: bool) -> Result
     # A network that is gone now and back with the version before would make any version a bad one, for good.
     there = _is_there()
     _go_back(guard, users, was)
-    if not there or not (ill or update_plan.is_to_blame(list(fell), _checks(list(before)))):
+    if not there or not (ill or update_plan.is_to_blame(list(fell), update_checks.all_of(list(before)))):
         raise Stop("later", "gone", wanted=version)
     raise Stop("failed", "bad", _bad(version, next(iter(fell.values())).message), version, version)
 
@@ -223,7 +220,7 @@ def _fallen(before: dict[str, Check]) -> dict[str, Check]:
     end = time.monotonic() + _GONE
     last = False
     while True:
-        after = _checks([who for who, check in before.items() if check.well])
+        after = update_checks.all_of([who for who, check in before.items() if check.well])
         fell = update_plan.fallen(before, after)
         if not fell or last:
             return {who: after[who] for who in fell}
@@ -252,58 +249,3 @@ def _go_back(guard: Guard, users: list[children.User], was: str) -> None:
             print(ended.err.strip(), file=sys.stderr)
             time.sleep(attempt * _LOOK)
     raise Stop("failed", "stuck")
-
-
-def _checks(who: list[str]) -> dict[str, Check]:
-    """Return what the installed version's self-checks say: the updater's own, nobody's, and each child's."""
-    names = dict.fromkeys([update_plan.UPDATER, update_plan.NOBODY, *who])
-    return {name: _check(name) for name in names}
-
-
-def _check(name: str) -> Check:
-    # As the child: the client is the child's program, and reads what the child may have made of its profile.
-    command, home = [_UPDATER, "self-check"], "/root"
-    try:
-        if name != update_plan.UPDATER:
-            user = pwd.getpwnam(name)
-            command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--", *_CHECK]
-            home = user.pw_dir
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": home}
-        ended = apt.run(command, _CHECK_SECONDS, environment)
-    except (OSError, KeyError) as error:
-        return Check(False, str(error))
-    lines = ended.out.strip().splitlines() or ended.err.strip().splitlines() or [""]
-    try:
-        said = json.loads(lines[-1])["message"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        said = lines[-1]
-    return Check(ended.well, words.shown(str(said))[:200])
-
-
-def _self_check() -> int:
-    """Prove that this updater can bring the next version: whoever breaks it breaks it for ever."""
-    steps: list[Callable[[], apt.Ended]] = [apt.refresh]
-    if os.path.isdir("/run/systemd/system"):
-        steps.append(lambda: apt.run(["systemctl", "is-active", *_UNITS], 30))
-        steps.append(_units_are_sound)
-        # A file of ours that sshd does not take would keep the technician out from the next start on. One that does
-        # not run has no /run/sshd, and fails whatever its files say.
-        if any(apt.run(["systemctl", "is-active", unit], 30).well for unit in _SSHD):
-            steps.append(lambda: apt.run(["/usr/sbin/sshd", "-t"], 30))
-    for step in steps:
-        ended = step()
-        if not ended.well:
-            print(words.shown(ended.err.strip() or ended.out)[-200:])
-            return 1
-    if not apt.offered(CLIENT):
-        print(words.UPDATES["half"])
-        return 1
-    print(words.UPDATES["current"])
-    return 0
-
-
-def _units_are_sound() -> apt.Ended:
-    """Ask systemd whether it takes the files of our units, and starts them after the next start of the laptop too."""
-    ended = apt.run(["systemctl", "show", "--property=Id,LoadState,WantedBy", *_UNITS, *_SERVICES], 30)
-    unsound = update_plan.unsound(ended.out, len(_UNITS + _SERVICES))
-    return ended._replace(code=1, err=unsound) if unsound else ended

@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -89,20 +89,24 @@ class Guard:
 
 
 @contextmanager
-def alone(guard: Guard) -> Iterator[bool]:
-    """Hold the lock that one update has at a time, and say whether it is ours; raise OSError.
+def alone(guard: Guard) -> Iterator[OSError | None]:
+    """Hold the lock that one update has at a time, and yield what stands against that: None where nothing does,
+    BlockingIOError where another update runs, and whatever the disk refuses.
 
     Where the update before was cut off, what it left is mended first.
     """
-    guard.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (guard.state / "update.lock").open("a", encoding="ascii") as lock:
+    refused: OSError | None = None
+    with ExitStack() as held:
         try:
+            guard.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+            # Only opened: one that is there can be locked on a disk that cannot be written.
+            lock = os.open(guard.state / "update.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            held.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        if guard.is_set():
-            guard.go()
-            if not guard.package.exists():  # an update, then, is what mends
-                guard.remove()
-        yield True
+            if guard.is_set():
+                guard.go()
+                if not guard.package.exists():  # an update, then, is what mends
+                    guard.remove()
+        except OSError as error:
+            refused = error
+        yield refused

@@ -48,7 +48,7 @@ def wanted(installed: str, whole: bool, offered: str, newer: Newer) -> str:
     return ""
 
 
-_APT: tuple[tuple[str, str], ...] = (
+_CAUSES: tuple[tuple[str, str], ...] = (
     # The first that is found counts: apt says several things of one cause.
     (r"No space left on device|enough free space|Disk quota exceeded", "disk"),
     (r"Read-only file system", "readonly"),
@@ -69,9 +69,9 @@ _LINES = re.compile(r"^(?:[EW]: |dpkg: (?:error|warning)|dpkg-deb: ).*$", re.MUL
 _LONGEST = 200  # characters of apt's own words that are shown
 
 
-def apt_trouble(said: str) -> tuple[str, str]:
-    """Return the reason (of `words.UPDATES`) and the sentence behind what apt or dpkg `said` as it failed."""
-    for pattern, reason in _APT:
+def cause(said: str) -> tuple[str, str]:
+    """Return the reason (of `words.UPDATES`) and the sentence behind what apt, dpkg or the system `said` in failing."""
+    for pattern, reason in _CAUSES:
         if re.search(pattern, said):
             return reason, words.UPDATES[reason]
     lines = [line for line in _LINES.findall(said) if line.strip()] or said.strip().splitlines() or [""]

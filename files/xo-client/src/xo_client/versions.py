@@ -10,7 +10,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from xo_client import journal, rebuild, restore_plan, staging
+from xo_client import durable, journal, rebuild, restore_plan, staging
 from xo_client.restore_plan import Files
 
 _OWN = ("metadata/uid", "metadata/title")  # what the second entry has for itself
@@ -62,8 +62,8 @@ def double(datastore: Path, uid: str, day: str, into: Path) -> tuple[Path, Path]
     write(made / "metadata" / "uid", new_uid.encode())
     title = rebuild.title(old) or "Untitled"
     write(made / "metadata" / "title", f"{title} ({day})".encode())
-    _fsync(made / "metadata")
-    _fsync(made)
+    durable.sync(made / "metadata")
+    durable.sync(made)
     return made, target
 
 
@@ -97,7 +97,7 @@ def _link(source: Path, target: Path) -> None:
         if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV):
             raise
         shutil.copy2(source, target, follow_symlinks=False)
-        _fsync(target)
+        durable.sync(target)
 
 
 def write(path: Path, value: bytes) -> None:
@@ -108,11 +108,3 @@ def write(path: Path, value: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
