@@ -84,17 +84,19 @@ class Laptop:
         """Open the lid."""
         self._link("up")
 
-    def fills_its_disk(self) -> None:
-        """Leave not a byte of room, not even root's; from now on /var/lib is a small disk of its own."""
+    def has_a_small_disk(self) -> None:
+        """Have /var/lib on a small disk of its own from now on."""
         disk = "/root/disk"
         self.runs(f"truncate --size=1G {disk} && mkfs.ext4 -q -m 0 {disk} && mount -o loop {disk} /mnt")
         self.runs(f"cp -a /var/lib/. /mnt/ && umount /mnt && mount -o loop {disk} /var/lib")
-        self.host.run("dd if=/dev/zero of=/var/lib/film bs=1M")
-        assert self.runs("df --output=avail /var/lib | tail -n 1").strip() == "0"
 
-    def has_a_disk_that_cannot_be_written(self) -> None:
-        """Remove the film, and have the kernel find something wrong with the file system."""
-        self.runs("rm /var/lib/film && sync && mount -o remount,ro /var/lib")
+    def fills_it(self) -> None:
+        """Leave no room on the small disk, not even root's."""
+        assert "No space left" in self.host.run("dd if=/dev/zero of=/var/lib/film bs=1M").stderr
+
+    def cannot_write_it(self) -> None:
+        """Have the kernel find something wrong with the small disk."""
+        self.runs("sync && mount -o remount,ro /var/lib")
 
     def has_its_own_disk_again(self) -> None:
         """Take the small disk away."""
