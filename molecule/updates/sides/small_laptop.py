@@ -114,7 +114,8 @@ class Laptop:
         self.runs(f"! test -e {WAY_BACK} && ! test -e /var/lib/xo-client/back")
         assert self.version()
         assert not self.runs("dpkg --audit")
-        assert not self.runs("dpkg --verify xo-client xo-school")
+        # A lab host keeps no documentation.
+        assert not self.runs("dpkg --verify xo-client xo-school | grep -v ' /usr/share/doc/' || true")
         self.as_child("xo-backup self-check")
         self.runs("/usr/lib/xo-client/update self-check")
 
