@@ -64,6 +64,11 @@ def test_a_loss_comes_from_the_pins_of_that_kind_alone() -> None:
     assert status.losses("SHC", pinned) == [Loss("SHC", "2026-11-23T101500Z", 18, "2026-11-24T101500Z")]
 
 
+def test_an_image_that_gave_its_room_back_is_told() -> None:
+    lines = status.needs_person(replace(WELL, disk=Disk(40, 90, None, lacking=3_400_000)))
+    assert [one.said for one in lines] == ["3.4 MB of the library's image are no longer set aside for it: run site.yml"]
+
+
 def test_a_full_disk_comes_first_and_says_who_holds_what() -> None:
     holders = [
         Holder("SHC00000001", "Jim", 12_345_000_000, 3, 1, 300_000_000),

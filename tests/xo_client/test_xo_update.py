@@ -280,6 +280,29 @@ def test_a_push_hears_one_line(
     assert set(answer) == {"format", "outcome", "version", "was", "message"}
 
 
+def test_a_disk_that_breaks_at_the_end_is_said_for_the_next_start_goes_back(
+    one: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(one.guard, "remove", broken)
+    assert update.main([], one.guard, None) == 1
+    assert words.UPDATES["stuck"] in capsys.readouterr().out
+    assert one.guard.is_set()
+
+
+def test_where_dpkg_cannot_be_started_there_is_a_sentence(one: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_package: str) -> tuple[str, bool]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(apt, "installed", broken)
+    assert update.main([], one.guard, None) == 1
+    record = update_record.read(one.guard.record)
+    assert record
+    assert "Input/output error" in record.message
+
+
 @pytest.mark.parametrize(("runs", "well"), [(False, True), (True, False)])
 def test_a_laptop_whose_sshd_does_not_run_can_update(
     one: Laptop, monkeypatch: pytest.MonkeyPatch, runs: bool, well: bool

@@ -31,7 +31,7 @@ def test_nobody_but_root_can_list_the_trees(host: Host) -> None:
 
 
 def test_the_image_is_for_root_alone_and_takes_its_whole_room_at_once(host: Host) -> None:
-    # A sparse image on a disk that fills up later would lose what was written into it. So nothing gives room back.
+    # A sparse image on a disk that fills up later would lose what was written into it. So nothing is given back.
     assert not [one for one in host.mount_point("/library").options if one.startswith("discard")]
     assert host.file(IMAGE).mode == 0o600
     size, blocks = host.check_output(f"stat --format='%s %b' {IMAGE}").split()

@@ -186,12 +186,16 @@ def down(lab: str) -> None:
 
 
 def cut_power(lab: str, host: str) -> None:
-    """Stop `host` of `lab` in the middle of whatever it does, and boot it again; return when it can be reached."""
+    """Stop `host` of `lab` in the middle of whatever it does, and boot it again; return when it can be reached.
+
+    What was written is there afterwards, whether or not anybody waited for the disk: the machine itself runs on.
+    """
     name = container(lab, host)
     call("podman", "kill", "--signal=KILL", name)
     call("podman", "wait", name)
     _close_connections(lab)  # nobody told the other end
     call("podman", "start", name)
+    leftovers.remember(lab, name)
     _prepare(name, host, (places.lab(lab) / "key.pub").read_text(encoding="utf-8"))
     networks = json.loads(call("podman", "inspect", name, "--format", "{{json .NetworkSettings.Networks}}"))
     wait_for_ssh(networks[f"xs-{lab}"]["IPAddress"])

@@ -17,7 +17,7 @@ from lab import places
 from lab.trouble import Trouble, call, last_words, succeeds
 
 LABEL = "xs-lab-image"
-# Nobody reads manuals in a lab host, and nothing in it needs to outlive a power cut.
+# Nobody reads manuals in a lab host, and the machine below it does not lose power.
 OPTIONS = (
     "--variant=minbase",
     "--dpkgopt=force-unsafe-io",

@@ -59,9 +59,13 @@ def play(playbook: str, *options: str, ends: int = 0) -> str:
 
 def push(*options: str, ends: int = 0) -> dict[str, str]:
     """Push to all laptops; return the line of each in the table, by its login name."""
-    said = play("update_laptops", "--inventory=inventory/laptops.py", *options, ends=ends)
-    table = said[said.index("why, what to do") :].partition("\n\n")[0]
-    return {line.split()[0]: line for line in table.splitlines() if line.split()[0].startswith("XOL")}
+    return table(play("update_laptops", "--inventory=inventory/laptops.py", *options, ends=ends))
+
+
+def table(said: str) -> dict[str, str]:
+    """Return the lines of the table in what update_laptops.yml `said`, by login name."""
+    lines = said[said.index("why, what to do") :].partition("\n\n")[0]
+    return {line.split()[0]: line for line in lines.splitlines() if line.split()[0].startswith("XOL")}
 
 
 def build(version: str, out: Path, *changes: tuple[str, str, str]) -> list[Path]:

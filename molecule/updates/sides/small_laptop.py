@@ -28,6 +28,7 @@ class Laptop:
         self.host = host
         self.name = name
         self.serial = serial
+        self.disk = ""
 
     def gets_a_child(self) -> None:
         """Become a laptop on which a child has worked."""
@@ -84,23 +85,23 @@ class Laptop:
         """Open the lid."""
         self._link("up")
 
-    def has_a_small_disk(self) -> None:
-        """Have /var/lib on a small disk of its own from now on."""
-        disk = "/root/disk"
-        self.runs(f"truncate --size=1G {disk} && mkfs.ext4 -q -m 0 {disk} && mount -o loop {disk} /mnt")
-        self.runs(f"cp -a /var/lib/. /mnt/ && umount /mnt && mount -o loop {disk} /var/lib")
+    def has_a_small_disk(self, at: str) -> None:
+        """Have the directory `at` on a small disk of its own from now on."""
+        self.disk = at
+        self.runs("truncate --size=1G /root/disk && mkfs.ext4 -q -m 0 /root/disk && mount -o loop /root/disk /mnt")
+        self.runs(f"cp -a {at}/. /mnt/ && umount /mnt && mount -o loop /root/disk {at}")
 
     def fills_it(self) -> None:
         """Leave no room on the small disk, not even root's."""
-        assert "No space left" in self.host.run("dd if=/dev/zero of=/var/lib/film bs=1M").stderr
+        assert "No space left" in self.host.run(f"dd if=/dev/zero of={self.disk}/film bs=1M").stderr
 
     def cannot_write_it(self) -> None:
         """Have the kernel find something wrong with the small disk."""
-        self.runs("sync && mount -o remount,ro /var/lib")
+        self.runs(f"sync && mount -o remount,ro {self.disk}")
 
     def has_its_own_disk_again(self) -> None:
         """Take the small disk away."""
-        self.runs("umount --lazy /var/lib && rm /root/disk")
+        self.runs(f"umount --lazy {self.disk} && rm /root/disk")
 
     def loses_power_in_an_update(self, seconds: float) -> None:
         """Lose power `seconds` after an update has begun to change something, and start again."""
@@ -111,7 +112,7 @@ class Laptop:
 
     def is_whole(self) -> None:
         """Have one version, all of it, that works, and nothing that waits for the next start."""
-        self.runs(f"! test -e {WAY_BACK} && ! test -e /var/lib/xo-client/back")
+        self.runs(f"! test -L {WAY_BACK}")
         assert self.version()
         assert not self.runs("dpkg --audit")
         # A lab host keeps no documentation.

@@ -82,6 +82,7 @@ def test_03_the_school_is_upgraded_with_all_that_is_in_it(server: Host, first: s
     server.check_output("fstrim /library")
     clone.pull()
     clone.play("site")
+    assert not [one for one in server.mount_point("/library").options if one.startswith("discard")]
     assert server.check_output(SUMS) == before
     assert server.check_output("cat /library/users/*/account.json") == accounts
     assert published(server)["version"] != first
@@ -107,10 +108,14 @@ def test_05_a_push_updates_those_that_are_here_and_says_what_became_of_each(
 ) -> None:
     before = full.version()
     asleep.sleeps()
-    full.has_a_small_disk()
+    full.has_a_small_disk("/var/lib")
     full.fills_it()
-    table = clone.push(ends=2)
+    seen = json.loads(server.file("/var/lib/xs-permission/seen.json").content_string)
+    said = clone.play("update_laptops", "--inventory=inventory/laptops.py", ends=2)
     full.has_its_own_disk_again()
+    here = sorted((pc12, pc13, asleep, full), key=lambda laptop: str(seen[laptop.serial]["when"]))
+    assert f"[{here[-1].serial} " in said[said.index("TASK [Ask]") :].splitlines()[1], "who was here last is first"
+    table = clone.table(said)
     assert "updated" in table[pc12.serial]
     assert "current" in table[pc13.serial]
     assert "not here" in table[asleep.serial]
@@ -149,11 +154,11 @@ def test_07_a_bad_version_is_taken_back_and_said(server: Host, pc12: Laptop, pc1
 def test_08_a_disk_that_is_full_or_broken_changes_nothing_and_is_said(server: Host, full: Laptop) -> None:
     before = full.version()
     assert before != published(server)["version"]
-    full.has_a_small_disk()
+    full.has_a_small_disk("/var")
     full.fills_it()
     table = clone.push("--limit", f"{full.serial},schoolservers", ends=2)
     assert "disk is full" in table[full.serial]
-    full.runs("rm /var/lib/film")
+    full.runs("rm /var/film")
     full.cannot_write_it()
     table = clone.push("--limit", f"{full.serial},schoolservers", ends=2)
     assert "cannot be written" in table[full.serial]

@@ -20,6 +20,7 @@ from schoolserver import (
     disk_use,
     gate,
     house,
+    image_room,
     keepsakes,
     paths,
     pins,
@@ -99,7 +100,7 @@ def _print(lines: Sequence[Line]) -> None:
 def _disk(where: House) -> Disk:
     full = settings.load("accounts").full_percent
     weeks = disk_use.weeks_left(disk_use.read(where.state / disk_use.FILE), full)
-    return Disk(round(allowance.used_percent(str(where.users))), full, weeks)
+    return Disk(round(allowance.used_percent(str(where.users))), full, weeks, image_room.lacking(where.users))
 
 
 def _laptops(where: House, rows: Iterable[Row]) -> list[Laptop]:

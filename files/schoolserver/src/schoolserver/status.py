@@ -99,6 +99,7 @@ class Disk:
     percent: int
     full_percent: int  # above this no new backups are taken
     weeks_left: float | None  # until then, None: it does not fill up, or too little is known
+    lacking: int = 0  # bytes of the library's image that the disk below it has not set aside
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,9 @@ def facts(status: Status) -> list[Line]:
 
 def _disk_lines(status: Status) -> Iterator[Line]:
     disk = status.disk
+    if disk.lacking:
+        size = f"{disk.lacking / 1e6:.1f} MB"
+        yield Line("disk", "", f"{size} of the library's image are no longer set aside for it: run site.yml")
     if disk.percent > disk.full_percent:
         yield Line("disk", "", f"{disk.percent} % full: above {disk.full_percent} % nothing new is taken")
     elif disk.weeks_left is not None and disk.weeks_left < SOON:

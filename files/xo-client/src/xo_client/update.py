@@ -49,8 +49,9 @@ class Stop(Exception):
 def main(arguments: list[str], guard: Guard, refused: OSError | None) -> int:
     """Do what `arguments` say (nothing or `pushed`) and return the exit code; `refused` is what `alone()` yields."""
     asked = arguments == ["pushed"]
-    was = apt.installed(CLIENT)[0]
+    was = ""
     try:
+        was = apt.installed(CLIENT)[0]
         if isinstance(refused, BlockingIOError):
             raise Stop("later", "another")
         if refused:
@@ -68,20 +69,23 @@ def main(arguments: list[str], guard: Guard, refused: OSError | None) -> int:
         print(error, file=sys.stderr)  # the log
     record = _record(result, was, guard)
     if not refused:
-        _leave(guard, record, result)
-    _tell(record, asked=asked)
-    return 1 if result.outcome == "failed" and not asked else 0
-
-
-def _leave(guard: Guard, record: Record, result: Result) -> None:
-    """Write down how it went, and leave of the way back what is still needed."""
-    with suppress(OSError):
         if result.outcome != "later" or result.reason == "gone":
-            update_record.write(record, guard.record)
-    with suppress(OSError):
-        if result.reason != "stuck" and guard.is_set():
-            guard.remove()
+            with suppress(OSError):
+                update_record.write(record, guard.record)
+        try:
+            _leave(guard, result)
+        except OSError as error:
+            print(error, file=sys.stderr)
+            record = record._replace(outcome="failed", message=words.UPDATES["stuck"])
+    _tell(record, asked=asked)
+    return 1 if record.outcome == "failed" and not asked else 0
+
+
+def _leave(guard: Guard, result: Result) -> None:
+    """Leave of the way back what is still needed; raise OSError where it stays, and the next start goes back."""
     apt.clear()
+    if result.reason != "stuck" and guard.is_set():
+        guard.remove()
     if not guard.is_set():
         guard.clear()  # a way back that was not needed is room for documents
 
@@ -91,7 +95,11 @@ def _record(result: Result, was: str, guard: Guard) -> Record:
     # What did not work is remembered over all that happens until another version does.
     bad = result.bad or (before.bad if before and result.outcome != "updated" else "")
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Record(result.outcome, apt.installed(CLIENT)[0], was, result.wanted, result.message, now, bad)
+    try:
+        version = apt.installed(CLIENT)[0]
+    except OSError:  # dpkg cannot be started at all
+        version = was
+    return Record(result.outcome, version, was, result.wanted, result.message, now, bad)
 
 
 def _tell(record: Record, *, asked: bool) -> None:

@@ -79,7 +79,9 @@ class Guard:
         self.clear()
 
     def clear(self) -> None:
-        """Make room for a way back: what lies there without a unit was cut off before anything changed."""
+        """Make room for a way back: what lies there without a unit was cut off before anything changed, or
+        after all was well.
+        """
         shutil.rmtree(self.back, ignore_errors=True)
 
     def go(self) -> None:
