@@ -97,15 +97,6 @@ def plan(laptops: Mapping[str, Mapping[str, Any]], ready: Iterable[str]) -> dict
     return found
 
 
-def order(laptops: Mapping[str, Mapping[str, Any]], planned: Iterable[str]) -> list[str]:
-    """Return the names of those that are to be asked, none of `planned`: who was here last comes first.
-
-    Such a one most likely answers, so that the first waves, which are small, do meet a bad version.
-    """
-    asked = sorted(laptops.keys() - set(planned))
-    return sorted(asked, key=lambda name: str(laptops[name].get("xs_last_seen") or ""), reverse=True)
-
-
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -217,7 +208,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "xs_push_plan": plan,
-            "xs_push_order": order,
             "xs_push_outcome": outcome,
             "xs_push_outcomes": outcomes,
             "xs_push_stop": stop,

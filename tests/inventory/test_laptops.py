@@ -42,6 +42,12 @@ def test_laptops_are_grouped_by_school_and_class(script: ModuleType) -> None:
     assert "ansible_host" not in variables["SHC00000022"]
 
 
+def test_who_was_seen_last_stands_first(script: ModuleType) -> None:
+    seen = {"A": "2026-11-25T08:00:00Z", "B": None, "C": "2026-11-27T08:00:00Z", "D": "2026-11-27T09:00:00Z", "E": ""}
+    found = script.inventory_of({"school": [laptop(name, seen=when) for name, when in seen.items()]})
+    assert found["laptops"]["hosts"] == ["D", "C", "A", "B", "E"]
+
+
 def test_what_is_no_laptop_of_its_own_is_no_host(script: ModuleType) -> None:
     further = laptop("SHC00000011.2", names=[], login="SHC00000011")
     found = script.inventory_of({"school": [laptop("SHC00000011", state="retired"), further]})

@@ -65,12 +65,6 @@ def test_an_old_client_and_a_sugar_without_the_package_are_not_asked() -> None:
     }
 
 
-def test_who_was_here_last_is_asked_first() -> None:
-    seen = {"A": "2026-11-25T08:00:00Z", "B": None, "C": "2026-11-27T08:00:00Z", "D": "2026-11-27T09:00:00Z", "E": ""}
-    laptops = {name: laptop(xs_last_seen=when) for name, when in seen.items()}
-    assert updates.order(laptops, ["D"]) == ["C", "A", "B", "E"]
-
-
 @pytest.mark.parametrize("address", ["", "-oProxyCommand=id", "$(id)", "172.18.0.77 -v", "laptop.example"])
 def test_nobody_is_asked_at_what_is_no_address(address: str) -> None:
     assert planned(A=laptop(ansible_host=address)) == {"A": "away"}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from testinfra.host import Host
 
+import on_host
 from on_laptop import Run, new_child, put
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -52,13 +52,13 @@ JOURNEY = pytest.StashKey[Journey]()
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Host:
     """The school server, as root over ssh."""
-    return _host(request, "schoolserver")
+    return on_host.named(request, "schoolserver")
 
 
 @pytest.fixture(scope="session")
 def laptop(request: pytest.FixtureRequest) -> Host:
     """The laptop, as root over ssh, with the programs of ../laptop on it."""
-    host = _host(request, "xo1")
+    host = on_host.named(request, "xo1")
     put(host, PROGRAMS)
     return host
 
@@ -133,13 +133,6 @@ def _write(config: pytest.Config) -> None:
     }
     RECORD.parent.mkdir(parents=True, exist_ok=True)
     RECORD.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def _host(request: pytest.FixtureRequest, name: str) -> Host:
-    inventory = request.config.getoption("ansible_inventory")
-    if not inventory:
-        raise pytest.UsageError("say where the hosts are: --ansible-inventory=build/lab/lab/inventory/hosts.yml")
-    return testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory)
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:

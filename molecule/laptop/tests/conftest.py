@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import testinfra
 from testinfra.host import Host
 
+import on_host
 from lab import places
 from sugar_laptop import Laptop
 
@@ -17,7 +17,7 @@ from sugar_laptop import Laptop
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Host:
     """The school server, as root over ssh."""
-    return _host(request, "schoolserver")
+    return on_host.named(request, "schoolserver")
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +31,10 @@ def package() -> Path:
 @pytest.fixture(scope="session")
 def pc12(request: pytest.FixtureRequest) -> Laptop:
     """Debian 12 with Sugar 0.120."""
-    return Laptop(_host(request, "pc12"), "pc12")
+    return Laptop(on_host.named(request, "pc12"), "pc12")
 
 
 @pytest.fixture(scope="session")
 def pc13(request: pytest.FixtureRequest) -> Laptop:
     """Debian 13 with Sugar 0.121."""
-    return Laptop(_host(request, "pc13"), "pc13")
-
-
-def _host(request: pytest.FixtureRequest, name: str) -> Host:
-    inventory = request.config.getoption("ansible_inventory")
-    return testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory)
+    return Laptop(on_host.named(request, "pc13"), "pc13")

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
-import testinfra
 from testinfra.host import Host
 
 import clone
+import on_host
 from small_laptop import Laptop
 
 
@@ -20,33 +20,28 @@ def first() -> str:
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Host:
     """The school server, as root over ssh."""
-    return _host(request, "schoolserver")
+    return on_host.named(request, "schoolserver")
 
 
 @pytest.fixture(scope="session")
 def pc12(request: pytest.FixtureRequest) -> Laptop:
     """Debian 12."""
-    return Laptop(_host(request, "pc12"), "pc12", "XOL00000012")
+    return Laptop(on_host.named(request, "pc12"), "pc12", "XOL00000012")
 
 
 @pytest.fixture(scope="session")
 def pc13(request: pytest.FixtureRequest) -> Laptop:
     """Debian 13."""
-    return Laptop(_host(request, "pc13"), "pc13", "XOL00000013")
+    return Laptop(on_host.named(request, "pc13"), "pc13", "XOL00000013")
 
 
 @pytest.fixture(scope="session")
 def asleep(request: pytest.FixtureRequest) -> Laptop:
     """Debian 12; its lid is shut while the technician pushes."""
-    return Laptop(_host(request, "asleep"), "asleep", "XOL00000014")
+    return Laptop(on_host.named(request, "asleep"), "asleep", "XOL00000014")
 
 
 @pytest.fixture(scope="session")
 def full(request: pytest.FixtureRequest) -> Laptop:
     """Debian 13; its disk is full while the technician pushes."""
-    return Laptop(_host(request, "full"), "full", "XOL00000015")
-
-
-def _host(request: pytest.FixtureRequest, name: str) -> Host:
-    inventory = request.config.getoption("ansible_inventory")
-    return testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory)
+    return Laptop(on_host.named(request, "full"), "full", "XOL00000015")
