@@ -12,7 +12,8 @@ IMAGE = "/var/lib/xs-library.img"
 def test_nothing_has_it_mounted(host: Host) -> None:
     assert host.run("findmnt /library").stdout == ""
     assert host.run(f"findmnt --source $(readlink {DISK} || echo {IMAGE})").stdout == ""
-    assert host.run(f"losetup --noheadings --associated {IMAGE}").stdout == ""
+    if host.file(IMAGE).exists:  # else losetup goes by the name alone, and other labs' images have it too
+        assert host.run(f"losetup --noheadings --associated {IMAGE}").stdout == ""
 
 
 def test_the_documents_are_on_it(host: Host) -> None:
